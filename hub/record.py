@@ -1,0 +1,239 @@
+"""One revision of one record: its canonical bytes, its sealed groups and their disclosures.
+
+A record holds its open fields in clear and, for every other group of its kind, the digest of an RFC 9901 disclosure:
+SHA-256 over base64url(JSON [salt, group, {fields}]); null where the group is empty. The record's own salt keeps a
+withheld record's leaf hash from being guessed. Every revision draws fresh salts, 128 bits each.
+Leaf hash = SHA-256(0x00 ‖ record bytes). Content digest = HMAC of the plain values without salts and volatile fields,
+under a key that never leaves the store.
+Pure: salts, times and keys are arguments.
+"""
+
+import hmac
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from hashlib import sha256
+from typing import Any, Literal, NamedTuple, Protocol
+
+import msgspec
+
+from hub.canonical import b64url, encode, require, unb64url
+from hub.errors import RecordError
+from hub.merkle import leaf_hash
+
+RETRACT_REASONS = ("vanished", "withdrawn", "corrected", "erased")
+
+_origin = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}").fullmatch
+_name = re.compile(r"[a-z][a-z0-9_]{0,39}/[1-9][0-9]{0,3}").fullmatch
+_id = re.compile(r"[A-Za-z0-9_-]{21}[AQgw]").fullmatch
+_time = re.compile(
+    r"(?:19|20)[0-9]{2}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-5][0-9][+-][01][0-9]:[0-5][0-9]"
+).fullmatch
+_digest = re.compile(r"[A-Za-z0-9_-]{43}").fullmatch
+
+
+def is_origin(text: str) -> bool:
+    """Whether a text may name an origin: a region code, `hub`, or another short lower-case name."""
+    return _origin(text) is not None
+
+
+def is_time(text: str) -> bool:
+    """Whether a text is a time as records and notes write it: seconds and an explicit offset."""
+    return _time(text) is not None
+
+
+class KindLike(Protocol):
+    """What sealing and opening need of a kind."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def groups(self) -> tuple[str, ...]: ...
+    def accept(self, body: dict[str, Any]) -> None: ...
+    def split(self, body: dict[str, Any]) -> tuple[dict[str, Any], dict[str, dict[str, Any] | None]]: ...
+    def join(self, open_: Mapping[str, Any], groups: Mapping[str, Mapping[str, Any] | None]) -> dict[str, Any]: ...
+    def content(self, body: dict[str, Any]) -> bytes: ...
+
+
+class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A record as it is hashed; `sealed` names every group of the kind."""
+
+    at: str
+    id: str
+    kind: str
+    op: Literal["put", "retract"]
+    open: dict[str, Any]
+    origin: str
+    rev: int
+    salt: str
+    sealed: dict[str, str | None]
+    reason: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class Leaf(NamedTuple):
+    """A record on its way to the ledger: exact bytes, disclosures by group, and what the store indexes.
+
+    `digest` is the content digest (16 bytes), None for a retraction and where not every group is disclosed.
+    A leaf withheld from a partner has only its hash: see `Withheld`.
+    """
+
+    raw: bytes
+    disclosures: dict[str, str]
+    origin: str
+    kind: str
+    id: str
+    rev: int
+    op: str
+    digest: bytes | None
+
+
+class Withheld(NamedTuple):
+    """A leaf of which only the hash is known here."""
+
+    hash: bytes
+
+
+_decode_record = msgspec.json.Decoder(Record).decode
+_decode_disclosure = msgspec.json.Decoder(tuple[str, str, dict[str, Any]]).decode
+
+
+def record_id(id_key: bytes, kind: str, source_key: str) -> str:
+    """base64url of the first 16 bytes of HMAC-SHA256(id key, kind ‖ 0 ‖ source key): stable and not guessable."""
+    mac = hmac.digest(id_key, f"{kind}\0{source_key}".encode(), "sha256")
+    return b64url(mac[:16]).decode()
+
+
+def content_digest(digest_key: bytes, kind: KindLike, body: dict[str, Any]) -> bytes:
+    """The keyed digest, 16 bytes, that tells whether a record's plain content changed."""
+    return hmac.digest(digest_key, kind.name.encode() + b"\0" + kind.content(body), "sha256")[:16]
+
+
+def disclose(salt: str, group: str, fields: Mapping[str, Any]) -> str:
+    """The disclosure of a group: base64url of its canonical JSON [salt, group, {fields}] (RFC 9901 §4.2.1)."""
+    return b64url(encode((salt, group, fields))).decode()
+
+
+def disclosure_digest(disclosure: str) -> str:
+    """base64url SHA-256 over the disclosure's ASCII (RFC 9901 §4.2.3)."""
+    return b64url(sha256(disclosure.encode("ascii", "replace")).digest()).decode()
+
+
+def seal(
+    kind: KindLike,
+    *,
+    origin: str,
+    id: str,
+    rev: int,
+    at: str,
+    body: dict[str, Any],
+    salt: Callable[[], str],
+    digest: bytes,
+) -> Leaf:
+    """Seal a body that its kind accepted; `salt` draws 128 fresh bits as base64url, `digest` is its content digest."""
+    open_, groups = kind.split(body)
+    sealed: dict[str, str | None] = {}
+    disclosures = {}
+    for group, fields in groups.items():
+        if fields is None:
+            sealed[group] = None
+        else:
+            text = b64url(encode((salt(), group, fields)))
+            sealed[group] = b64url(sha256(text).digest()).decode()
+            disclosures[group] = text.decode()
+    raw = encode(Record(at, id, kind.name, "put", open_, origin, rev, salt(), sealed))
+    return Leaf(raw, disclosures, origin, kind.name, id, rev, "put", digest)
+
+
+def retract(
+    kind: KindLike, *, origin: str, id: str, rev: int, at: str, reason: str, salt: Callable[[], str]
+) -> Leaf:
+    """The revision that takes a record back: no open field, null groups, a reason code; history stays."""
+    groups = dict.fromkeys(kind.groups)
+    raw = encode(Record(at, id, kind.name, "retract", {}, origin, rev, salt(), groups, reason))
+    return Leaf(raw, {}, origin, kind.name, id, rev, "retract", None)
+
+
+def parse(raw: bytes) -> Record:
+    """The record of exact bytes; RecordError unless they are its one byte form."""
+    try:
+        record = _decode_record(raw)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise RecordError("not a record", where="record", mend="see the record format in the partner guide") from error
+    if encode(record) != raw:
+        raise RecordError("not canonical JSON (RFC 8785)", where="record", mend="sort keys, no blanks, no duplicates")
+    if not (_origin(record.origin) and _name(record.kind) and _id(record.id) and _time(record.at)):
+        raise RecordError("origin, kind, id or time is malformed", where="record")
+    if not 1 <= record.rev <= 2**31 or len(record.salt) != 22:
+        raise RecordError("rev or salt is malformed", where="record")
+    if record.op == "retract" and (
+        record.open or any(record.sealed.values()) or record.reason not in RETRACT_REASONS
+    ):
+        raise RecordError("a retraction has no field, null groups and a reason code", where="record")
+    if record.op == "put" and record.reason is not msgspec.UNSET:
+        raise RecordError("a reason code on what is no retraction", where="record")
+    for digest in record.sealed.values():
+        if digest is not None and not _digest(digest):
+            raise RecordError("a group digest is malformed", where="record")
+    return record
+
+
+def reveal(record: Record, disclosures: Iterable[str]) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """The fields and the disclosure text of each disclosed group; RecordError where one does not fit the record."""
+    group_of = {digest: group for group, digest in record.sealed.items() if digest is not None}
+    fields: dict[str, dict[str, Any]] = {}
+    texts: dict[str, str] = {}
+    for text in disclosures:
+        group = group_of.get(disclosure_digest(text))
+        if group is None or group in texts:
+            raise RecordError("a disclosure whose digest is not in the record, or twice", where="disclosure")
+        raw = unb64url(text.encode("ascii"), "disclosure")
+        try:
+            parts = _decode_disclosure(raw)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+            raise RecordError("not a JSON list of salt, group and fields", where=f"disclosure {group}") from error
+        if parts[1] != group or len(parts[0]) != 22:
+            raise RecordError("salt or group name does not fit", where=f"disclosure {group}")
+        if encode(parts) != raw:
+            raise RecordError("not canonical JSON (RFC 8785)", where=f"disclosure {group}")
+        fields[group], texts[group] = parts[2], text
+    return fields, texts
+
+
+def receive(kind: KindLike, raw: bytes, disclosures: Sequence[str], digest_key: bytes, *, complete: bool) -> Leaf:
+    """Check a record that came over the wire and make it ready to store.
+
+    With `complete` every non-empty group must be disclosed and the whole body keep its kind's rules, masks included
+    (what a pusher owes); without, only what was disclosed is checked against the digests (what a partner may see).
+    """
+    record = parse(raw)
+    if record.kind != kind.name or tuple(sorted(record.sealed)) != tuple(sorted(kind.groups)):
+        raise RecordError(f"not the groups of {kind.name}", where="record", mend="name every group; null where empty")
+    fields, texts = reveal(record, disclosures)
+    digest = None
+    if record.op == "put" and len(fields) == sum(each is not None for each in record.sealed.values()):
+        body = kind.join(record.open, fields)
+        digest = _checked_digest(kind, record, fields, body, digest_key, complete)
+    elif complete and record.op == "put":
+        raise RecordError("a group is not disclosed", where="record", mend="send the disclosure of every group")
+    else:
+        require(record.open, "open")
+    return Leaf(raw, texts, record.origin, record.kind, record.id, record.rev, record.op, digest)
+
+
+def _checked_digest(
+    kind: KindLike,
+    record: Record,
+    fields: dict[str, dict[str, Any]],
+    body: dict[str, Any],
+    digest_key: bytes,
+    complete: bool,
+) -> bytes:
+    if complete:
+        kind.accept(body)
+        open_, groups = kind.split(body)
+        if open_ != record.open or any(groups[group] != fields.get(group) for group in kind.groups):
+            raise RecordError(
+                "a field stands in another group than its kind says, or a mask is not that of its field",
+                where="record",
+                mend="place fields and compute masks as the kind declares",
+            )
+    return content_digest(digest_key, kind, body)
