@@ -1,0 +1,197 @@
+"""Key files, the root secret and what is derived from it; the only room that reads or writes private keys.
+
+Each private key is one JSON file, mode 0600, its PKCS #8 PEM encrypted under the operator's passphrase. Roles: `ledger`
+signs checkpoints, `batch` an origin's entries, `http` requests and answers, `witness` cosignatures; one raw key never
+serves two roles. The `next` batch key of an origin lies under `next/` so that an operator can take it offline.
+The root secret (32 bytes, encrypted the same way with scrypt and AES-256-GCM) yields the store's keys by HKDF: they
+encrypt disclosures at rest, digest content and make record ids, and none of them ever leaves the folder.
+"""
+
+import json
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
+
+from hub import batch, note
+from hub.canonical import b64, unb64
+from hub.errors import KeyRefused
+from hub.note import Signer, VKey
+
+ROLES = ("ledger", "batch", "http", "witness")
+
+
+@dataclass(frozen=True, slots=True)
+class KeyInfo:
+    """What may be told of a key: its name, owner, role, vkey and whether it is `current` or `next`."""
+
+    name: str
+    owner: str
+    role: str
+    vkey: str
+    state: str
+
+
+class Vault:
+    """Encrypts what rests in the store: AES-256-GCM, a fresh 96-bit nonce in front, bound to its place by `aad`."""
+
+    def __init__(self, key: bytes) -> None:
+        self._aead = AESGCM(key)
+
+    def seal(self, plain: bytes, aad: bytes) -> bytes:
+        nonce = os.urandom(12)
+        return nonce + self._aead.encrypt(nonce, plain, aad)
+
+    def open(self, blob: bytes, aad: bytes) -> bytes:
+        try:
+            return self._aead.decrypt(blob[:12], blob[12:], aad)
+        except InvalidTag as error:
+            raise KeyRefused("stored bytes do not open under this store's key", where="store",
+                             mend="restore the keys folder that belongs to this store, then run fsck") from error  # fmt: skip
+
+
+class Secrets:
+    """The root secret of a data folder and the keys derived from it."""
+
+    def __init__(self, root: bytes) -> None:
+        self._root = root
+
+    def derive(self, purpose: str) -> bytes:
+        """32 bytes for one purpose (HKDF-SHA256)."""
+        return HKDF(hashes.SHA256(), 32, None, f"crossregion-hub/{purpose}".encode()).derive(self._root)
+
+    def vault(self) -> Vault:
+        return Vault(self.derive("disclosures"))
+
+    @property
+    def digest_key(self) -> bytes:
+        return self.derive("content-digest")
+
+    def id_key(self, origin: str) -> bytes:
+        return self.derive(f"record-id/{origin}")
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Write a new file of mode 0600, durably; an existing one is never overwritten."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_private(path: Path) -> bytes:
+    """Read a private file; KeyRefused where others than its owner may read it."""
+    mode = path.stat().st_mode
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise KeyRefused("others may read this file", where=str(path), mend=f"chmod 600 {path}")
+    return path.read_bytes()
+
+
+class KeyRing:
+    """The keys folder of a hub or of a city's node."""
+
+    def __init__(self, folder: Path, passphrase: str) -> None:
+        if len(passphrase) < 16:
+            raise KeyRefused(
+                "the key passphrase is shorter than 16 characters",
+                mend='python3 -c "import secrets; print(secrets.token_urlsafe(32))" makes one',
+            )
+        self._folder, self._passphrase = folder, passphrase.encode()
+
+    def secrets(self) -> Secrets:
+        """The root secret; made where the folder has none yet."""
+        path = self._folder / "root.key"
+        if not path.exists():
+            salt, nonce, root = os.urandom(16), os.urandom(12), os.urandom(32)
+            sealed = AESGCM(self._stretch(salt)).encrypt(nonce, root, b"root")
+            text = json.dumps({"salt": b64(salt), "nonce": b64(nonce), "sealed": b64(sealed)})
+            write_private(path, text.encode())
+            return Secrets(root)
+        data = json.loads(read_private(path))
+        key = AESGCM(self._stretch(unb64(data["salt"])))
+        try:
+            return Secrets(key.decrypt(unb64(data["nonce"]), unb64(data["sealed"]), b"root"))
+        except InvalidTag as error:
+            raise self._wrong(path) from error
+
+    def _stretch(self, salt: bytes) -> bytes:
+        return Scrypt(salt=salt, length=32, n=2**14, r=8, p=1).derive(self._passphrase)
+
+    def _wrong(self, path: Path) -> KeyRefused:
+        return KeyRefused("the passphrase does not open this file", where=str(path), mend="check the `passphrase` reference")
+
+    def _path(self, role: str, owner: str, state: str) -> Path:
+        folder = self._folder / "next" if state == "next" else self._folder
+        return folder / f"{role}.{owner}.key"
+
+    def create(self, role: str, owner: str, name: str, state: str = "current") -> Signer:
+        """Make a key, or give the one that is there."""
+        path = self._path(role, owner, state)
+        if path.exists():
+            return self.signer(role, owner, state)
+        made = note.signer(name, Ed25519PrivateKey.generate())
+        pem = made.private.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(self._passphrase),
+        ).decode()
+        info = {"name": name, "owner": owner, "role": role, "state": state, "vkey": str(made.vkey), "pem": pem}
+        write_private(path, json.dumps(info, indent=1).encode())
+        return made
+
+    def signer(self, role: str, owner: str, state: str = "current") -> Signer:
+        """The private key of a role and owner; KeyRefused where there is none."""
+        path = self._path(role, owner, state)
+        if not path.exists():
+            raise KeyRefused(f"no {role} key of {owner}", where=str(path), mend="run `python3 run.py keys init`")
+        info = json.loads(read_private(path))
+        try:
+            private = serialization.load_pem_private_key(info["pem"].encode(), self._passphrase)
+        except ValueError as error:
+            raise self._wrong(path) from error
+        if not isinstance(private, Ed25519PrivateKey):
+            raise KeyRefused("not an Ed25519 key", where=str(path))
+        return note.signer(info["name"], private)
+
+    def first_note(self, hub: str, origin: str, custody: str, time: str) -> bytes:
+        """The signed first key/v1 of an origin; made once with its keys and kept, so that its hash can be pinned."""
+        path = self._folder / f"first.{origin}.note"
+        if path.exists():
+            return path.read_bytes()
+        name = f"{hub}/{origin}"
+        current = self.create("batch", origin, name)
+        following = self.create("batch", origin, name, "next")
+        raw = batch.first_key(hub, origin, custody, [current], [following.vkey], time)
+        write_private(path, raw)
+        return raw
+
+
+def list_keys(folder: Path) -> Iterator[KeyInfo]:
+    """Every key of a folder, without its passphrase."""
+    for path in sorted([*folder.glob("*.*.key"), *folder.glob("next/*.*.key")]):
+        info = json.loads(path.read_bytes())
+        yield KeyInfo(info["name"], info["owner"], info["role"], info["vkey"], info["state"])
+
+
+def pin_of(first: bytes) -> str:
+    """What the framework pins of a first key/v1: the hash of its text."""
+    return batch.text_hash(note.parse(first).text)
+
+
+def distinct(keys: list[VKey]) -> None:
+    """Raise KeyRefused where one raw public key appears twice, in whatever role."""
+    seen: dict[bytes, str] = {}
+    for key in keys:
+        other = seen.setdefault(key.raw, str(key))
+        if other != str(key):
+            raise KeyRefused(f"one public key under two names: {key.name}", mend="make a key of its own for each role")

@@ -1,0 +1,1 @@
+"""Where entries, records and views rest; no SQL outside this package."""

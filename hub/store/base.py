@@ -1,0 +1,250 @@
+"""The narrow interface every store keeps, and the shapes it hands out.
+
+Rule 1. Writes happen only inside `with store.transaction():`, which is all or nothing, one writer at a time, durable once
+left without an error.
+Rule 2. Entries, records and tiles are only ever added (or erased); chains, series, current and counts are views that can
+be derived again from them.
+Rule 3. Disclosures and quarantined rows rest encrypted.
+A new store joins by inheriting the contract tests in tests/contract/store_contract.py.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+from hub.batch import Chain
+from hub.record import Leaf, Withheld
+
+
+class Entry(NamedTuple):
+    """A ledger entry as stored. `first` is the number of its first record, None where its leaves are not held."""
+
+    index: int
+    text_hash: str
+    origin: str
+    seq: int
+    note: bytes
+    count: int
+    first: int | None
+    checkpoint: bytes
+
+
+class Held(NamedTuple):
+    """A stored leaf: its number, exact bytes or only its hash, and the disclosures held."""
+
+    number: int
+    raw: bytes | None
+    hash: bytes | None
+    disclosures: dict[str, str]
+
+
+class Known(NamedTuple):
+    """The current revision of a record: rev, op, content digest (None where unknown) and the number of its leaf."""
+
+    rev: int
+    op: str
+    digest: bytes | None
+    number: int
+
+
+class Series(NamedTuple):
+    """How many records of one origin and kind stand, and how many are retracted."""
+
+    origin: str
+    kind: str
+    standing: int
+    retracted: int
+
+
+@dataclass(frozen=True)
+class Quarantined:
+    """A row that could not be mapped or was refused by its kind. `row` is its encrypted content, never shown."""
+
+    code: str
+    feed: str
+    mark: str
+    where: str
+    field: str
+    reason: str
+    first_seen: str
+    last_seen: str
+    origin: str = ""
+    id: str = ""
+    row: bytes = b""
+
+
+@dataclass(frozen=True)
+class Pull:
+    """One run of one feed: state is running, succeeded, incomplete or failed; times are ISO with offset."""
+
+    code: str
+    feed: str
+    started: str
+    who: str
+    ended: str | None = None
+    state: str = "running"
+    full: bool = False
+    read: int = 0
+    stored: int = 0
+    unchanged: int = 0
+    retracted: int = 0
+    quarantined: int = 0
+    problem: str = ""
+    number: int = 0
+
+
+@dataclass(frozen=True)
+class Night:
+    """One agreement's reconciliation of one local date; state is claimed or committed."""
+
+    agreement: str
+    night: str
+    state: str
+    token: str
+    until: int
+    result: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Something a night could not settle, by reference; the same one keeps its identity from night to night."""
+
+    identity: str
+    agreement: str
+    type: str
+    origin: str
+    kind: str
+    reference: str
+    severity: str
+    first_night: str
+    last_night: str
+    state: str = "open"
+
+
+class Notice(NamedTuple):
+    """What a framework change adds, ends or demands back from one partner."""
+
+    number: int
+    partner: str
+    type: str
+    body: dict[str, Any]
+
+
+class Acked(NamedTuple):
+    """How far a partner said it holds the ledger and its notices, and when."""
+
+    partner: str
+    after: int
+    notice: int
+    at: str
+
+
+class Scan(Protocol):
+    """The keys met in one read of a whole range, kept outside memory."""
+
+    def add(self, origin: str, kind: str, ids: Sequence[str]) -> set[str]:
+        """Note ids as present; gives those that were already noted in this scan."""
+        ...
+
+    def missing(self, origin: str, kind: str, limit: int, after: str) -> list[tuple[str, Known]]:
+        """Up to `limit` standing records after id `after`, in id order, that this scan has not met."""
+        ...
+
+
+class Store(Protocol):
+    """Entries, records, views and the hub's own state."""
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Take the write lock at once; commit durably on leaving, roll back on an error."""
+        ...
+
+    def close(self) -> None: ...
+
+    # small settings of the store itself
+    def get(self, key: str) -> str | None: ...
+    def put(self, key: str, value: str) -> None: ...
+
+    # the ledger
+    def size(self) -> int: ...
+    def entry(self, index: int) -> Entry | None: ...
+    def entry_at(self, origin: str, seq: int) -> Entry | None: ...
+    def find(self, text_hash: str) -> Entry | None: ...
+    def entries(self, after: int, limit: int) -> list[Entry]: ...
+    def append_entry(self, entry: Entry) -> None: ...
+    def tile(self, level: int, index: int) -> bytes: ...
+    def put_tiles(self, tiles: Mapping[tuple[int, int], bytes]) -> None: ...
+
+    # records
+    def append_leaves(self, leaves: Sequence[Leaf | Withheld], hashes: Sequence[bytes]) -> int:
+        """Store leaves in order and give the number of the first."""
+        ...
+
+    def fill_leaf(self, number: int, leaf: Leaf, hash: bytes) -> None:
+        """Put what a reissue adds to a leaf already stored."""
+        ...
+
+    def forget_disclosures(self, number: int, hash: bytes, groups: Iterable[str]) -> None: ...
+    def leaves(self, first: int, count: int) -> Iterator[Held]: ...
+
+    # views
+    def chain(self, origin: str) -> Chain: ...
+    def put_chain(self, chain: Chain) -> None: ...
+    def chains(self) -> list[Chain]: ...
+    def known(self, origin: str, kind: str, ids: Sequence[str]) -> dict[str, Known]: ...
+    def set_current(self, origin: str, kind: str, rows: Iterable[tuple[str, Known]], standing: int, retracted: int) -> None:
+        """Replace current revisions; `standing` and `retracted` are what the counts grow by."""
+        ...
+
+    def walk(self, origin: str, kind: str) -> Iterator[tuple[str, Known]]: ...
+    def series(self) -> list[Series]: ...
+    def clear_views(self) -> None: ...
+    def view_digests(self) -> dict[str, str]:
+        """A digest of each view's whole content, to compare before and after a rebuild."""
+        ...
+
+    # intake
+    def scan(self) -> AbstractContextManager[Scan]: ...
+    def cursor(self, code: str, feed: str) -> str | None: ...
+    def put_cursor(self, code: str, feed: str, cursor: str | None) -> None: ...
+    def put_quarantine(self, rows: Sequence[Quarantined]) -> None: ...
+    def keep_quarantine(self, code: str, feed: str, since: str) -> int:
+        """Drop what was not met again since a time (it was mended or is gone); gives how many went."""
+        ...
+
+    def quarantine(self, code: str | None = None) -> list[Quarantined]: ...
+    def start_pull(self, pull: Pull) -> int: ...
+    def end_pull(self, pull: Pull) -> None: ...
+    def pulls(self, since: str) -> list[Pull]: ...
+    def last_pulls(self) -> list[Pull]:
+        """Per feed the newest run and the newest one that succeeded."""
+        ...
+
+    # nights
+    def claim_night(self, agreement: str, night: str, token: str, now: int, until: int) -> bool:
+        """Take a night that is neither committed nor under another's unexpired claim."""
+        ...
+
+    def commit_night(self, agreement: str, night: str, token: str, result: Mapping[str, Any]) -> None:
+        """Mark a night committed; raises Fenced where the claim is no longer this token's."""
+        ...
+
+    def night(self, agreement: str, night: str) -> Night | None: ...
+    def nights(self, agreement: str, limit: int) -> list[Night]: ...
+    def put_differences(self, agreement: str, night: str, found: Sequence[Difference]) -> None:
+        """Open or renew what was found, close what was not found again."""
+        ...
+
+    def differences(self, state: str | None = "open") -> list[Difference]: ...
+
+    # partners
+    def take_nonce(self, keyid: str, nonce: str, until: int, now: int) -> bool: ...
+    def add_notices(self, notices: Sequence[tuple[str, str, Mapping[str, Any]]]) -> None: ...
+    def notices(self, partner: str, after: int, limit: int) -> list[Notice]: ...
+    def put_acked(self, acked: Acked) -> None: ...
+    def acked(self) -> list[Acked]: ...
+
+    # upkeep
+    def check(self) -> list[str]:
+        """What the store's own integrity check reports; empty when sound."""
+        ...

@@ -1,0 +1,25 @@
+"""Chooses the one copy of SQLite that may open a store in this process.
+
+SQLite 3.7.0 to 3.51.2 can corrupt a WAL database when two connections write and checkpoint at once, so WAL is used only
+from 3.51.3 on and a rollback journal (TRUNCATE) before that. Two copies of SQLite on one file in one process drop each
+other's locks: every connection of the hub comes from here, and the copy is the one sqlite-utils has chosen.
+"""
+
+from typing import Any
+
+from sqlite_utils.utils import sqlite3 as chosen
+
+WAL_SOUND = (3, 51, 3)
+OLDEST = (3, 35, 0)
+
+sqlite3: Any = chosen
+
+
+def version() -> tuple[int, ...]:
+    """The version of the SQLite in use."""
+    return tuple(int(part) for part in sqlite3.sqlite_version.split("."))
+
+
+def journal_mode() -> str:
+    """WAL where it is sound, a rollback journal otherwise."""
+    return "WAL" if version() >= WAL_SOUND else "TRUNCATE"

@@ -1,0 +1,534 @@
+"""The embedded store: one SQLite file, schema and migrations by sqlite-utils.
+
+One connection per thread. Every write runs under BEGIN IMMEDIATE with synchronous=FULL. Records are appended in arrival
+order; `current` is the one table with scattered keys on the hot path.
+"""
+
+import json
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, fields
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from sqlite_utils import Database, Migrations
+
+from hub.batch import Chain
+from hub.errors import Fenced, HubError, Locked
+from hub.keys import Vault
+from hub.note import parse_vkey
+from hub.record import Leaf, Withheld
+from hub.store import engine
+from hub.store.base import Acked, Difference, Entry, Held, Known, Night, Notice, Pull, Quarantined, Scan, Series
+
+NONCES_PER_KEY = 20_000
+VIEWS = ("chain", "series", "current", "tile")
+_PUT, _RETRACT = 0, 1
+_OPS = ("put", "retract")
+
+schema = Migrations("crossregion-hub")
+
+
+@schema()
+def ledger(db: Database) -> None:
+    """Entries, leaves and the views derived from them."""
+    _table(db, "meta", {"key": str, "value": str}, "key")
+    _table(
+        db,
+        "entry",
+        {"idx": int, "text_hash": str, "origin": str, "seq": int, "note": bytes, "count": int, "first": int,
+         "checkpoint": bytes},
+        "idx",
+    )  # fmt: skip
+    db["entry"].create_index(["text_hash"], unique=True)  # type: ignore[union-attr]
+    db["entry"].create_index(["origin", "seq"], unique=True)  # type: ignore[union-attr]
+    _table(db, "record", {"n": int, "raw": bytes, "hash": bytes, "disclosures": bytes}, "n")
+    _table(db, "chain", {"origin": str, "state": str}, "origin")
+    _table(db, "series", {"id": int, "origin": str, "kind": str, "standing": int, "retracted": int}, "id")
+    db["series"].create_index(["origin", "kind"], unique=True)  # type: ignore[union-attr]
+    # WITHOUT ROWID keeps one b-tree, not a table and an index: half the pages written per record.
+    db.execute("CREATE TABLE tile(level INTEGER, n INTEGER, hashes BLOB NOT NULL, PRIMARY KEY(level, n)) WITHOUT ROWID")
+    db.execute(
+        "CREATE TABLE current(series INTEGER, id TEXT, rev INTEGER NOT NULL, op INTEGER NOT NULL, digest BLOB,"
+        " n INTEGER NOT NULL, PRIMARY KEY(series, id)) WITHOUT ROWID"
+    )
+
+
+@schema()
+def work(db: Database) -> None:
+    """What intake, nights and partners keep besides the ledger."""
+    _table(db, "cursor", {"code": str, "feed": str, "cursor": str}, ("code", "feed"))
+    _table(db, "quarantine", {each.name: bytes if each.name == "row" else str for each in fields(Quarantined)},
+           ("code", "feed", "mark"))  # fmt: skip
+    kinds = {int: int, bool: int}
+    _table(db, "pull", {each.name: kinds.get(each.type, str) for each in fields(Pull)}, "number")  # type: ignore[call-overload]
+    _table(db, "night", {"agreement": str, "night": str, "state": str, "token": str, "until": int, "result": str},
+           ("agreement", "night"))  # fmt: skip
+    _table(db, "difference", {each.name: str for each in fields(Difference)}, "identity")
+    _table(db, "notice", {"n": int, "partner": str, "type": str, "body": str}, "n")
+    _table(db, "acked", {"partner": str, "after": int, "notice": int, "at": str}, "partner")
+    db.execute(
+        "CREATE TABLE nonce(keyid TEXT, nonce TEXT, until INTEGER NOT NULL, PRIMARY KEY(keyid, nonce)) WITHOUT ROWID"
+    )
+    db.execute("CREATE INDEX nonce_until ON nonce(until)")
+
+
+def _table(db: Database, name: str, columns: dict[str, Any], pk: str | tuple[str, ...]) -> None:
+    db[name].create(columns, pk=pk)  # type: ignore[union-attr]
+
+
+class _Scan:
+    """A scan kept in the connection's temporary database, which SQLite spills to disk."""
+
+    def __init__(self, store: "SqliteStore") -> None:
+        self._store = store
+
+    def add(self, origin: str, kind: str, ids: Sequence[str]) -> set[str]:
+        series = self._store._series(origin, kind, create=False)
+        return self._note(f"{origin}/{kind}", series, ids)
+
+    def _note(self, name: str, series: int | None, ids: Sequence[str]) -> set[str]:
+        db = self._store._db()
+        wanted = json.dumps(list(ids))
+        rows = db.execute("SELECT value FROM json_each(?) WHERE EXISTS(SELECT 1 FROM temp.seen WHERE name = ? AND id = value)",
+                          (wanted, name))  # fmt: skip
+        met = {row[0] for row in rows}
+        fresh = set()
+        for each in ids:
+            if each in fresh:
+                met.add(each)
+            fresh.add(each)
+        db.execute("INSERT OR IGNORE INTO temp.seen SELECT ?, value FROM json_each(?)", (name, wanted))
+        return met
+
+    def missing(self, origin: str, kind: str, limit: int, after: str) -> list[tuple[str, Known]]:
+        series = self._store._series(origin, kind, create=False)
+        if series is None:
+            return []
+        rows = self._store._db().execute(
+            "SELECT id, rev, op, digest, n FROM current WHERE series = ? AND id > ? AND op = 0"
+            " AND NOT EXISTS(SELECT 1 FROM temp.seen WHERE name = ? AND seen.id = current.id) ORDER BY id LIMIT ?",
+            (series, after, f"{origin}/{kind}", limit),
+        )
+        return [(row[0], _known(row[1:])) for row in rows]
+
+
+def _known(row: Sequence[Any]) -> Known:
+    return Known(row[0], _OPS[row[1]], row[2], row[3])
+
+
+class SqliteStore:
+    """A store in one file; safe to share between threads, each of which gets a connection of its own."""
+
+    def __init__(self, path: Path, vault: Vault) -> None:
+        if engine.version() < engine.OLDEST:
+            raise HubError("this SQLite is too old", where="store", mend="pip install pysqlite3")
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._path, self._vault = path, vault
+        self._local = threading.local()
+        self._connections: list[Any] = []
+        self._guard = threading.Lock()
+        schema.apply(Database(self._db()))
+        path.chmod(0o600)
+
+    # --- connections and transactions ---
+
+    def _db(self) -> Any:
+        db = getattr(self._local, "db", None)
+        if db is None:
+            db = engine.sqlite3.connect(str(self._path), timeout=30, isolation_level=None, check_same_thread=False)
+            db.execute(f"PRAGMA journal_mode = {engine.journal_mode()}")
+            for pragma in (
+                "synchronous = FULL", "foreign_keys = ON", "busy_timeout = 30000", "temp_store = FILE",
+                "cache_size = -65536", "wal_autocheckpoint = 16384", "trusted_schema = OFF",
+            ):  # fmt: skip
+                db.execute(f"PRAGMA {pragma}")
+            self._local.db = db
+            with self._guard:
+                self._connections.append(db)
+        return db
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        db = self._db()
+        try:
+            db.execute("BEGIN IMMEDIATE")
+        except engine.sqlite3.OperationalError as error:
+            if "locked" not in str(error):
+                raise
+            raise Locked("the store is busy", where="store", mend="try again; another process is writing") from error
+        try:
+            yield
+        except BaseException:
+            db.execute("ROLLBACK")
+            raise
+        db.execute("COMMIT")
+
+    def _write(self) -> Any:
+        db = self._db()
+        if not db.in_transaction:
+            raise HubError("a write outside a transaction", where="store")
+        return db
+
+    def close(self) -> None:
+        with self._guard:
+            while self._connections:
+                self._connections.pop().close()
+        self._local = threading.local()
+
+    def _one(self, sql: str, *values: Any) -> Any:
+        return self._db().execute(sql, values).fetchone()
+
+    # --- settings of the store ---
+
+    def get(self, key: str) -> str | None:
+        row = self._one("SELECT value FROM meta WHERE key = ?", key)
+        return row[0] if row else None
+
+    def put(self, key: str, value: str) -> None:
+        self._write().execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+    # --- the ledger ---
+
+    _ENTRY = "SELECT idx, text_hash, origin, seq, note, count, first, checkpoint FROM entry"
+
+    def size(self) -> int:
+        return int(self._one("SELECT coalesce(max(idx) + 1, 0) FROM entry")[0])
+
+    def _entry(self, where: str, *values: Any) -> Entry | None:
+        row = self._one(f"{self._ENTRY} WHERE {where}", *values)
+        return Entry(*row) if row else None
+
+    def entry(self, index: int) -> Entry | None:
+        return self._entry("idx = ?", index)
+
+    def entry_at(self, origin: str, seq: int) -> Entry | None:
+        return self._entry("origin = ? AND seq = ?", origin, seq)
+
+    def find(self, text_hash: str) -> Entry | None:
+        return self._entry("text_hash = ?", text_hash)
+
+    def entries(self, after: int, limit: int) -> list[Entry]:
+        rows = self._db().execute(f"{self._ENTRY} WHERE idx >= ? ORDER BY idx LIMIT ?", (after, limit))
+        return [Entry(*row) for row in rows]
+
+    def append_entry(self, entry: Entry) -> None:
+        self._write().execute("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, ?)", entry)
+
+    def tile(self, level: int, index: int) -> bytes:
+        row = self._one("SELECT hashes FROM tile WHERE level = ? AND n = ?", level, index)
+        return row[0] if row else b""
+
+    def put_tiles(self, tiles: Mapping[tuple[int, int], bytes]) -> None:
+        rows = [(level, n, hashes) for (level, n), hashes in tiles.items()]
+        self._write().executemany("INSERT OR REPLACE INTO tile VALUES (?, ?, ?)", rows)
+
+    # --- records ---
+
+    def append_leaves(self, leaves: Sequence[Leaf | Withheld], hashes: Sequence[bytes]) -> int:
+        first = int(self._one("SELECT coalesce(max(n) + 1, 1) FROM record")[0])
+        rows = []
+        for n, (leaf, hash) in enumerate(zip(leaves, hashes, strict=True), first):
+            if isinstance(leaf, Withheld):
+                rows.append((n, None, hash, None))
+            else:
+                rows.append((n, leaf.raw, None, self._sealed(leaf.disclosures, hash)))
+        self._write().executemany("INSERT INTO record VALUES (?, ?, ?, ?)", rows)
+        return first
+
+    def _sealed(self, disclosures: Mapping[str, str], hash: bytes) -> bytes | None:
+        return self._vault.seal(msgspec.json.encode(disclosures), hash) if disclosures else None
+
+    def fill_leaf(self, number: int, leaf: Leaf, hash: bytes) -> None:
+        self._write().execute(
+            "UPDATE record SET raw = ?, hash = NULL, disclosures = ? WHERE n = ?",
+            (leaf.raw, self._sealed(leaf.disclosures, hash), number),
+        )
+
+    def forget_disclosures(self, number: int, hash: bytes, groups: Iterable[str]) -> None:
+        gone = set(groups)
+        for held in self.leaves(number, 1):
+            kept = {group: text for group, text in held.disclosures.items() if group not in gone}
+            self._write().execute("UPDATE record SET disclosures = ? WHERE n = ?", (self._sealed(kept, hash), number))
+
+    def leaves(self, first: int, count: int) -> Iterator[Held]:
+        rows = self._db().execute(
+            "SELECT n, raw, hash, disclosures FROM record WHERE n >= ? AND n < ? ORDER BY n", (first, first + count)
+        )
+        for n, raw, hash, sealed in rows:
+            disclosures = {}
+            if sealed is not None:
+                aad = sha256(b"\x00" + raw).digest()
+                disclosures = msgspec.json.decode(self._vault.open(sealed, aad))
+            yield Held(n, raw, hash, disclosures)
+
+    # --- views ---
+
+    def chain(self, origin: str) -> Chain:
+        row = self._one("SELECT state FROM chain WHERE origin = ?", origin)
+        return _read_chain(row[0]) if row else Chain(origin)
+
+    def put_chain(self, chain: Chain) -> None:
+        state = json.dumps(asdict(chain) | {"keys": [str(key) for key in chain.keys]})
+        self._write().execute("INSERT OR REPLACE INTO chain VALUES (?, ?)", (chain.origin, state))
+
+    def chains(self) -> list[Chain]:
+        return [_read_chain(row[0]) for row in self._db().execute("SELECT state FROM chain ORDER BY origin")]
+
+    def _series(self, origin: str, kind: str, *, create: bool) -> int | None:
+        row = self._one("SELECT id FROM series WHERE origin = ? AND kind = ?", origin, kind)
+        if row:
+            return int(row[0])
+        if not create:
+            return None
+        cursor = self._write().execute(
+            "INSERT INTO series(origin, kind, standing, retracted) VALUES (?, ?, 0, 0)", (origin, kind)
+        )
+        return int(cursor.lastrowid)
+
+    def known(self, origin: str, kind: str, ids: Sequence[str]) -> dict[str, Known]:
+        series = self._series(origin, kind, create=False)
+        if series is None:
+            return {}
+        rows = self._db().execute(
+            "SELECT id, rev, op, digest, n FROM json_each(?) CROSS JOIN current ON series = ? AND current.id = value",
+            (json.dumps(list(ids)), series),
+        )
+        return {row[0]: _known(row[1:]) for row in rows}
+
+    def set_current(
+        self, origin: str, kind: str, rows: Iterable[tuple[str, Known]], standing: int, retracted: int
+    ) -> None:
+        series = self._series(origin, kind, create=True)
+        db = self._write()
+        db.executemany(
+            "INSERT OR REPLACE INTO current VALUES (?, ?, ?, ?, ?, ?)",
+            [(series, id, each.rev, _OPS.index(each.op), each.digest, each.number) for id, each in rows],
+        )
+        db.execute(
+            "UPDATE series SET standing = standing + ?, retracted = retracted + ? WHERE id = ?",
+            (standing, retracted, series),
+        )
+
+    def walk(self, origin: str, kind: str) -> Iterator[tuple[str, Known]]:
+        series = self._series(origin, kind, create=False)
+        after = ""
+        while True:
+            rows = self._db().execute(
+                "SELECT id, rev, op, digest, n FROM current WHERE series = ? AND id > ? ORDER BY id LIMIT 1000",
+                (series, after),
+            ).fetchall()  # fmt: skip
+            if not rows:
+                return
+            yield from ((row[0], _known(row[1:])) for row in rows)
+            after = rows[-1][0]
+
+    def series(self) -> list[Series]:
+        rows = self._db().execute("SELECT origin, kind, standing, retracted FROM series ORDER BY origin, kind")
+        return [Series(*row) for row in rows]
+
+    def clear_views(self) -> None:
+        db = self._write()
+        for view in VIEWS:
+            db.execute(f"DELETE FROM {view}")
+
+    def view_digests(self) -> dict[str, str]:
+        digests = {}
+        queries = {
+            "chain": "SELECT * FROM chain ORDER BY origin",
+            "series": "SELECT origin, kind, standing, retracted FROM series ORDER BY origin, kind",
+            "current": "SELECT origin, kind, current.id, rev, op, digest, n FROM current JOIN series"
+            " ON series.id = current.series ORDER BY origin, kind, current.id",
+            "tile": "SELECT * FROM tile ORDER BY level, n",
+        }
+        for view, query in queries.items():
+            hasher = sha256()
+            for row in self._db().execute(query):
+                hasher.update(repr(tuple(row)).encode() + b"\n")
+            digests[view] = hasher.hexdigest()
+        return digests
+
+    # --- intake ---
+
+    @contextmanager
+    def scan(self) -> Iterator[Scan]:
+        db = self._db()
+        db.execute("CREATE TEMP TABLE IF NOT EXISTS seen(name TEXT, id TEXT, PRIMARY KEY(name, id)) WITHOUT ROWID")
+        db.execute("DELETE FROM temp.seen")
+        try:
+            yield _Scan(self)
+        finally:
+            db.execute("DELETE FROM temp.seen")
+
+    def cursor(self, code: str, feed: str) -> str | None:
+        row = self._one("SELECT cursor FROM cursor WHERE code = ? AND feed = ?", code, feed)
+        return row[0] if row else None
+
+    def put_cursor(self, code: str, feed: str, cursor: str | None) -> None:
+        self._write().execute("INSERT OR REPLACE INTO cursor VALUES (?, ?, ?)", (code, feed, cursor))
+
+    def put_quarantine(self, rows: Sequence[Quarantined]) -> None:
+        names = _names(Quarantined)
+        kept = ", ".join(f'"{name}" = excluded."{name}"' for name in names if name != "first_seen")
+        self._write().executemany(
+            f"{_insert('quarantine', names)} ON CONFLICT(code, feed, mark) DO UPDATE SET {kept}",
+            [self._quarantine_row(row, names) for row in rows],
+        )
+
+    def _quarantine_row(self, row: Quarantined, names: Sequence[str]) -> list[Any]:
+        sealed = self._vault.seal(row.row, f"{row.code}/{row.feed}".encode())
+        return [sealed if name == "row" else getattr(row, name) for name in names]
+
+    def keep_quarantine(self, code: str, feed: str, since: str) -> int:
+        cursor = self._write().execute(
+            "DELETE FROM quarantine WHERE code = ? AND feed = ? AND last_seen < ?", (code, feed, since)
+        )
+        return int(cursor.rowcount)
+
+    def quarantine(self, code: str | None = None) -> list[Quarantined]:
+        names = _names(Quarantined)
+        rows = self._db().execute(
+            f"SELECT {_columns(names)} FROM quarantine WHERE ? IS NULL OR code = ? ORDER BY code, feed, mark", (code, code)
+        )
+        found = []
+        for row in rows:
+            values = dict(zip(names, row, strict=True))
+            values["row"] = self._vault.open(values["row"], f"{values['code']}/{values['feed']}".encode())
+            found.append(Quarantined(**values))
+        return found
+
+    def start_pull(self, pull: Pull) -> int:
+        values = asdict(pull)
+        del values["number"]
+        cursor = self._write().execute(_insert("pull", list(values)), tuple(values.values()))
+        return int(cursor.lastrowid)
+
+    def end_pull(self, pull: Pull) -> None:
+        values = asdict(pull)
+        sets = ", ".join(f'"{name}" = ?' for name in values)
+        self._write().execute(f"UPDATE pull SET {sets} WHERE number = ?", (*values.values(), pull.number))
+
+    def _pulls(self, where: str, *values: Any) -> list[Pull]:
+        names = _names(Pull)
+        rows = self._db().execute(f"SELECT {_columns(names)} FROM pull WHERE {where} ORDER BY number", values)
+        return [Pull(**(dict(zip(names, row, strict=True)) | {"full": bool(row[names.index("full")])})) for row in rows]
+
+    def pulls(self, since: str) -> list[Pull]:
+        return self._pulls("started >= ?", since)
+
+    def last_pulls(self) -> list[Pull]:
+        newest = "SELECT max(number) FROM pull GROUP BY code, feed"
+        good = "SELECT max(number) FROM pull WHERE state = 'succeeded' GROUP BY code, feed"
+        return self._pulls(f"number IN ({newest}) OR number IN ({good})")
+
+    # --- nights ---
+
+    def claim_night(self, agreement: str, night: str, token: str, now: int, until: int) -> bool:
+        cursor = self._write().execute(
+            "INSERT INTO night VALUES (?, ?, 'claimed', ?, ?, '{}') ON CONFLICT(agreement, night) DO UPDATE"
+            " SET token = excluded.token, until = excluded.until WHERE state = 'claimed' AND until <= ?",
+            (agreement, night, token, until, now),
+        )
+        return bool(cursor.rowcount)
+
+    def commit_night(self, agreement: str, night: str, token: str, result: Mapping[str, Any]) -> None:
+        cursor = self._write().execute(
+            "UPDATE night SET state = 'committed', result = ? WHERE agreement = ? AND night = ? AND token = ?"
+            " AND state = 'claimed'",
+            (json.dumps(result, ensure_ascii=False, sort_keys=True), agreement, night, token),
+        )
+        if cursor.rowcount != 1:
+            raise Fenced(f"night {night} of {agreement} is no longer this run's", mend="nothing to do: another run has it")
+
+    def night(self, agreement: str, night: str) -> Night | None:
+        found = self._nights("agreement = ? AND night = ?", 1, agreement, night)
+        return found[0] if found else None
+
+    def nights(self, agreement: str, limit: int) -> list[Night]:
+        return self._nights("agreement = ?", limit, agreement)
+
+    def _nights(self, where: str, limit: int, *values: Any) -> list[Night]:
+        rows = self._db().execute(
+            f"SELECT agreement, night, state, token, until, result FROM night WHERE {where} ORDER BY night DESC LIMIT ?",
+            (*values, limit),
+        )
+        return [Night(*row[:5], json.loads(row[5])) for row in rows]
+
+    def put_differences(self, agreement: str, night: str, found: Sequence[Difference]) -> None:
+        db = self._write()
+        names = _names(Difference)
+        db.executemany(
+            _insert("difference", names) + " ON CONFLICT(identity) DO UPDATE SET last_night = excluded.last_night, severity = excluded.severity, state = 'open'",
+            [tuple(asdict(each)[name] for name in names) for each in found],
+        )
+        db.execute(
+            "UPDATE difference SET state = 'closed' WHERE agreement = ? AND state = 'open' AND last_night < ?",
+            (agreement, night),
+        )
+
+    def differences(self, state: str | None = "open") -> list[Difference]:
+        names = _names(Difference)
+        rows = self._db().execute(
+            f"SELECT {_columns(names)} FROM difference WHERE ? IS NULL OR state = ? ORDER BY first_night, identity",
+            (state, state),
+        )
+        return [Difference(*row) for row in rows]
+
+    # --- partners ---
+
+    def take_nonce(self, keyid: str, nonce: str, until: int, now: int) -> bool:
+        with self.transaction():
+            db = self._write()
+            db.execute("DELETE FROM nonce WHERE until < ?", (now,))
+            held = self._one("SELECT count(*) FROM nonce WHERE keyid = ?", keyid)[0]
+            # Full: refuse and keep every live nonce; a quota per key so that one partner cannot block the rest.
+            if held >= NONCES_PER_KEY:
+                return False
+            return bool(db.execute("INSERT OR IGNORE INTO nonce VALUES (?, ?, ?)", (keyid, nonce, until)).rowcount)
+
+    def add_notices(self, notices: Sequence[tuple[str, str, Mapping[str, Any]]]) -> None:
+        self._write().executemany(
+            "INSERT INTO notice(partner, type, body) VALUES (?, ?, ?)",
+            [(partner, type, json.dumps(body, sort_keys=True)) for partner, type, body in notices],
+        )
+
+    def notices(self, partner: str, after: int, limit: int) -> list[Notice]:
+        rows = self._db().execute(
+            "SELECT n, partner, type, body FROM notice WHERE partner = ? AND n > ? ORDER BY n LIMIT ?",
+            (partner, after, limit),
+        )
+        return [Notice(n, partner, type, json.loads(body)) for n, partner, type, body in rows]
+
+    def put_acked(self, acked: Acked) -> None:
+        self._write().execute("INSERT OR REPLACE INTO acked VALUES (?, ?, ?, ?)", acked)
+
+    def acked(self) -> list[Acked]:
+        return [Acked(*row) for row in self._db().execute("SELECT * FROM acked ORDER BY partner")]
+
+    # --- upkeep ---
+
+    def check(self) -> list[str]:
+        return [row[0] for row in self._db().execute("PRAGMA integrity_check") if row[0] != "ok"]
+
+
+def _names(shape: type) -> list[str]:
+    return [each.name for each in fields(shape)]
+
+
+def _columns(names: Sequence[str]) -> str:
+    return ", ".join(f'"{name}"' for name in names)
+
+
+def _insert(table: str, names: Sequence[str]) -> str:
+    return f"INSERT INTO {table}({_columns(names)}) VALUES ({', '.join('?' * len(names))})"
+
+
+def _read_chain(state: str) -> Chain:
+    values = json.loads(state)
+    values["keys"] = tuple(parse_vkey(text) for text in values["keys"])
+    return Chain(**values)
+
+
