@@ -144,7 +144,7 @@ class Scan(Protocol):
     """The keys met in one read of a whole range, kept outside memory."""
 
     def add(self, origin: str, kind: str, ids: Sequence[str]) -> set[str]:
-        """Note ids as present; gives those that were already noted in this scan."""
+        """Note ids as present; gives those that an earlier call of this scan noted."""
         ...
 
     def missing(self, origin: str, kind: str, limit: int, after: str) -> list[tuple[str, Known]]:

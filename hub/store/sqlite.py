@@ -87,20 +87,12 @@ class _Scan:
         self._store = store
 
     def add(self, origin: str, kind: str, ids: Sequence[str]) -> set[str]:
-        series = self._store._series(origin, kind, create=False)
-        return self._note(f"{origin}/{kind}", series, ids)
-
-    def _note(self, name: str, series: int | None, ids: Sequence[str]) -> set[str]:
         db = self._store._db()
-        wanted = json.dumps(list(ids))
-        rows = db.execute("SELECT value FROM json_each(?) WHERE EXISTS(SELECT 1 FROM temp.seen WHERE name = ? AND id = value)",
-                          (wanted, name))  # fmt: skip
+        name, wanted = f"{origin}/{kind}", json.dumps(list(ids))
+        rows = db.execute(
+            "SELECT value FROM json_each(?) CROSS JOIN temp.seen ON name = ? AND seen.id = value", (wanted, name)
+        )
         met = {row[0] for row in rows}
-        fresh = set()
-        for each in ids:
-            if each in fresh:
-                met.add(each)
-            fresh.add(each)
         db.execute("INSERT OR IGNORE INTO temp.seen SELECT ?, value FROM json_each(?)", (name, wanted))
         return met
 

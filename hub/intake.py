@@ -1,0 +1,443 @@
+"""One city's run, on the hub or on the city's own node: source row → body → draft → sealed, signed, appended.
+
+Rule 1. A row that cannot be mapped, or that its kind refuses, is quarantined; the others go on.
+Rule 2. What did not change by content digest is not signed again.
+Rule 3. Absence means retraction only after a whole read of a snapshot (a window: within its bounds), never when `expect:`
+fails, a key was unreadable or the read broke off; the cursor moves only once everything read is stored.
+Memory stays flat: rows are handled in batches and the keys met are kept in the store's scan.
+"""
+
+import base64
+import hmac
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from adapters.base import Look, Mapped, Refuse, Retry, Row
+from adapters.declaration import Declaration, Feed, Mapper
+from hub import batch, record
+from hub.errors import ForkError, KeyRefused, KindError
+from hub.kinds import Kind
+from hub.ledger import Ledger, Submission, leaf_hashes
+from hub.note import Signer
+from hub.record import Leaf
+from hub.store.base import Known, Pull, Quarantined, Scan, Store
+
+BATCH_RECORDS = 1_000
+BATCH_BYTES = 7 << 20
+MOST_QUARANTINED = 5_000
+SMALL = 10
+
+Clock = Callable[[], datetime]
+Progress = Callable[[str, str, int], None]
+
+
+def stamp(moment: datetime) -> str:
+    """A time as records and notes write it."""
+    return moment.isoformat(timespec="seconds")
+
+
+def salts() -> Callable[[], str]:
+    """Draws 128 fresh bits as base64url, from the system's generator, some thousands at a time."""
+
+    def draw() -> Iterator[str]:
+        while True:
+            block = os.urandom(16 * 1024)
+            for n in range(0, len(block), 16):
+                yield base64.urlsafe_b64encode(block[n : n + 16])[:22].decode()
+
+    return draw().__next__
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A revision to sign: a body with its content digest, or a retraction with its reason."""
+
+    kind: Kind
+    id: str
+    body: dict[str, Any] | None
+    digest: bytes | None
+    reason: str = ""
+
+
+class Issuer:
+    """Signs one origin's records and puts them on a ledger."""
+
+    def __init__(
+        self, ledger: Ledger, origin: str, signers: Sequence[Signer], id_key: bytes, digest_key: bytes, now: Clock
+    ) -> None:
+        self.ledger, self.origin = ledger, origin
+        self._signers, self._id_key, self._digest_key, self._now = signers, id_key, digest_key, now
+        self._salt = salts()
+
+    def draft(self, kind: Kind, source_key: str, body: dict[str, Any]) -> Draft:
+        """The draft of a body that its kind accepted."""
+        digest = record.content_digest(self._digest_key, kind, body)
+        return Draft(kind, self.id_of(kind.name, source_key), body, digest)
+
+    def id_of(self, kind: str, source_key: str) -> str:
+        return record.record_id(self._id_key, kind, source_key)
+
+    def known(self, drafts: Sequence[Draft]) -> dict[tuple[str, str], Known]:
+        """The current revisions of the drafts' records, by kind and id."""
+        found = {}
+        for kind in {draft.kind.name for draft in drafts}:
+            ids = [draft.id for draft in drafts if draft.kind.name == kind]
+            for id, known in self.ledger.store.known(self.origin, kind, ids).items():
+                found[kind, id] = known
+        return found
+
+    def issue(self, drafts: Sequence[Draft], within: Callable[[], None] | None = None) -> list[Leaf]:
+        """Sign and append what changed, one batch after another; gives the leaves that were new.
+
+        `within` joins the last batch's transaction, or runs in one of its own where nothing changed. A place in the chain
+        lost to another process is taken anew.
+        """
+        while True:
+            leaves = self._seal(drafts)
+            try:
+                self._append(leaves, within)
+            except ForkError:
+                continue
+            return leaves
+
+    def _seal(self, drafts: Sequence[Draft]) -> list[Leaf]:
+        known, at = self.known(drafts), stamp(self._now())
+        leaves: list[Leaf] = []
+        for draft in drafts:
+            before = known.get((draft.kind.name, draft.id))
+            if before and before.op == ("put" if draft.body is not None else "retract") and before.digest == draft.digest:
+                continue
+            if draft.body is None and (before is None or before.op == "retract"):
+                continue
+            rev = before.rev + 1 if before else 1
+            leaves.append(self._leaf(draft, rev, at))
+            known[draft.kind.name, draft.id] = Known(rev, leaves[-1].op, draft.digest, 0)
+        return leaves
+
+    def _leaf(self, draft: Draft, rev: int, at: str) -> Leaf:
+        place = {"origin": self.origin, "id": draft.id, "rev": rev, "at": at, "salt": self._salt}
+        if draft.body is None or draft.digest is None:
+            return record.retract(draft.kind, reason=draft.reason, **place)  # type: ignore[arg-type]
+        return record.seal(draft.kind, body=draft.body, digest=draft.digest, **place)  # type: ignore[arg-type]
+
+    def _append(self, leaves: Sequence[Leaf], within: Callable[[], None] | None) -> None:
+        parts = list(_portions(leaves))
+        for n, part in enumerate(parts, 1):
+            chain = self.ledger.chain(self.origin)
+            if not chain.keys:
+                raise KeyRefused(f"{self.origin} has no key/v1 on the ledger", mend="start the hub once, or push the key/v1")
+            raw = batch.make(self.ledger.hub, chain, leaf_hashes(part), self._signers, stamp(self._now()))
+            self.ledger.append([Submission(raw, part)], within if n == len(parts) else None)
+        if not parts and within is not None:
+            with self.ledger.store.transaction():
+                within()
+
+
+def _portions(leaves: Sequence[Leaf]) -> Iterator[list[Leaf]]:
+    """Cut leaves into batches that keep the limits on records and bytes."""
+    part: list[Leaf] = []
+    size = 0
+    for leaf in leaves:
+        weight = len(leaf.raw) + sum(map(len, leaf.disclosures.values())) + 64
+        if part and (len(part) == batch.MAX_RECORDS or size + weight > BATCH_BYTES):
+            yield part
+            part, size = [], 0
+        part.append(leaf)
+        size += weight
+    if part:
+        yield part
+
+
+@dataclass
+class Outcome:
+    """What a run did: the pull as stored, and what a reconciliation wants to know of it."""
+
+    pull: Pull
+    added: list[tuple[str, str, str]] = field(default_factory=list)
+    changed: list[tuple[str, str, str]] = field(default_factory=list)
+    retracted: list[tuple[str, str, str]] = field(default_factory=list)
+    vanished: list[tuple[str, str, str]] = field(default_factory=list)
+    shortfalls: list[str] = field(default_factory=list)
+    leftovers: Counter[str] = field(default_factory=Counter)
+
+
+class Intake:
+    """Runs feeds into a ledger, for the origins whose keys are here."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        kinds: Mapping[str, Kind],
+        issuer: Callable[[str], Issuer],
+        digest_key: bytes,
+        secret: Callable[[str], str],
+        now: Clock,
+    ) -> None:
+        self.ledger, self.store, self.kinds, self._issuer = ledger, ledger.store, kinds, issuer
+        self._digest_key, self._secret, self._now = digest_key, secret, now
+
+    def run(
+        self,
+        declaration: Declaration,
+        feed: Feed,
+        connection: Mapping[str, Any],
+        *,
+        full: bool,
+        who: str,
+        progress: Progress | None = None,
+    ) -> Outcome:
+        """Read one feed from its cursor (or whole) and store what is new; never raises for what the far side does."""
+        pull = Pull(declaration.code, feed.name, stamp(self._now()), who, full=full)
+        with self.store.transaction():
+            pull = replace(pull, number=self.store.start_pull(pull))
+        run = _Run(self, feed, pull, progress)
+        source = feed.source(connection, self._secret, now=self._now)
+        cursor = None if full else self.store.cursor(declaration.code, feed.name)
+        try:
+            with self.store.scan() as scan:
+                reached = run.read(source.pages(cursor), scan)
+                if cursor is None:
+                    run.settle_absent(scan)
+                run.finish(reached if reached is not None else cursor)
+        except Retry as error:
+            run.stop("incomplete", str(error))
+        except Look as error:
+            run.stop("failed", str(error))
+        return run.outcome
+
+
+class _Run:
+    """The state of one run: counts, the drafts gathered so far, the rows set aside."""
+
+    def __init__(self, intake: Intake, feed: Feed, pull: Pull, progress: Progress | None) -> None:
+        self.intake, self.feed, self.outcome, self.progress = intake, feed, Outcome(pull), progress
+        self.kind = intake.kinds[feed.kind]
+        self.mapper: Mapper = feed.mapper()
+        self.read_rows: Counter[str] = Counter()
+        self.unreadable: set[str] = set()
+        self.stored = self.unchanged = self.read_count = 0
+        self.drafts: dict[str, list[tuple[Draft, Row]]] = {}
+        self.waiting = 0
+        self.aside: list[Quarantined] = []
+        self.quarantined = 0
+        self.issuers: dict[str, Issuer] = {}
+
+    # --- reading ---
+
+    def read(self, pages: Iterator[Any], scan: Scan) -> str | None:
+        """Read every page; gives the cursor reached."""
+        cursor = None
+        for row in self._retried():
+            self._take(row, scan)
+        for page in pages:
+            for row in page.rows:
+                self._take(row, scan)
+            cursor = page.cursor or cursor
+            if self.progress:
+                self.progress(self.outcome.pull.code, self.feed.name, self.read_count)
+        self._flush(scan)
+        self.outcome.leftovers = self.mapper.leftovers
+        return cursor
+
+    def _retried(self) -> Iterator[Row]:
+        """Rows set aside earlier, tried again in an incremental read (a whole read meets them by itself)."""
+        pull = self.outcome.pull
+        if pull.full or self.intake.store.cursor(pull.code, pull.feed) is None:
+            return
+        for each in self.intake.store.quarantine(pull.code):
+            if each.feed == pull.feed:
+                yield Row(msgspec.json.decode(each.row), each.where)
+
+    def _take(self, row: Row, scan: Scan) -> None:
+        self.read_count += 1
+        try:
+            mapped = self.mapper(row)
+        except Refuse as error:
+            self._refused(row, error, scan)
+            return
+        issuer = self._issuer(mapped.origin)
+        if mapped.retract:
+            draft = Draft(self.kind, issuer.id_of(self.kind.name, mapped.key), None, None, "withdrawn")
+        else:
+            try:
+                self.kind.accept(mapped.body)
+            except KindError as error:
+                self._invalid(row, mapped, error, scan)
+                return
+            draft = issuer.draft(self.kind, mapped.key, mapped.body)
+        self.read_rows[mapped.origin] += 1
+        self.drafts.setdefault(mapped.origin, []).append((draft, row))
+        self.waiting += 1
+        if self.waiting >= BATCH_RECORDS:
+            self._flush(scan)
+
+    def _issuer(self, origin: str) -> Issuer:
+        if origin not in self.issuers:
+            self.issuers[origin] = self.intake._issuer(origin)
+        return self.issuers[origin]
+
+    # --- setting aside ---
+
+    def _refused(self, row: Row, error: Refuse, scan: Scan) -> None:
+        if error.origin is not None and error.key is not None:
+            self._present(error.origin, error.key, scan)
+        else:
+            # Whoever this row was cannot be told: nothing of these origins may be taken for vanished.
+            self.unreadable.update([error.origin] if error.origin else self.feed.origins)
+        self._set_aside(row, error.field, str(error), error.origin or "", error.key)
+
+    def _invalid(self, row: Row, mapped: Mapped, error: KindError, scan: Scan) -> None:
+        self._present(mapped.origin, mapped.key, scan)
+        first = error.problems[0]
+        self._set_aside(row, first.where, "; ".join(map(str, error.problems[:5])), mapped.origin, mapped.key)
+
+    def _present(self, origin: str, key: str, scan: Scan) -> None:
+        self.read_rows[origin] += 1
+        scan.add(origin, self.kind.name, [self._issuer(origin).id_of(self.kind.name, key)])
+
+    def _set_aside(self, row: Row, column: str, reason: str, origin: str, key: str | None) -> None:
+        pull = self.outcome.pull
+        raw = msgspec.json.encode(dict(row.data), enc_hook=str)
+        mark = hmac.digest(self.intake._digest_key, raw, "sha256").hex()[:32]
+        id = self._issuer(origin).id_of(self.kind.name, key) if origin and key is not None else ""
+        self.aside.append(
+            Quarantined(pull.code, pull.feed, mark, row.where, column, reason, pull.started, pull.started, origin, id, raw)
+        )
+        self.quarantined += 1
+        if self.quarantined > MOST_QUARANTINED:
+            raise Look(row.where, f"more than {MOST_QUARANTINED} rows were refused", "check the declaration against the source")
+
+    # --- storing ---
+
+    def _flush(self, scan: Scan) -> None:
+        for origin, rows in self.drafts.items():
+            self._store(origin, rows, scan)
+        self.drafts, self.waiting = {}, 0
+        if self.aside:
+            with self.intake.store.transaction():
+                self.intake.store.put_quarantine(self.aside)
+            self.aside = []
+
+    def _store(self, origin: str, rows: list[tuple[Draft, Row]], scan: Scan) -> None:
+        issuer = self._issuer(origin)
+        met = scan.add(origin, self.kind.name, [draft.id for draft, _ in rows if draft.body is not None])
+        known = issuer.known([draft for draft, _ in rows])
+        first: dict[str, Draft] = {}
+        for draft, row in rows:
+            earlier = first.get(draft.id)
+            standing = known.get((self.kind.name, draft.id))
+            if earlier is None and not (draft.id in met and standing):
+                first[draft.id] = draft
+            elif (earlier.digest if earlier else standing and standing.digest) == draft.digest:
+                self.unchanged += 1
+            elif self.feed.duplicates == "refuse":
+                reason = "the same key stands twice with different content"
+                self._set_aside(row, ", ".join(self.feed.key), reason, origin, None)
+            else:
+                self.unchanged += 1
+        leaves = issuer.issue(list(first.values()))
+        for leaf in leaves:
+            where = (origin, leaf.kind, leaf.id)
+            if leaf.op == "retract":
+                self.outcome.retracted.append(where)
+            elif self.outcome.pull.full:
+                before = known.get((leaf.kind, leaf.id))
+                (self.outcome.changed if before and before.op == "put" else self.outcome.added).append(where)
+        self.stored += sum(leaf.op == "put" for leaf in leaves)
+        self.unchanged += len(first) - len(leaves)
+
+    # --- absence ---
+
+    def settle_absent(self, scan: Scan) -> None:
+        """After a whole read: what stands on the ledger and was not met is retracted or flagged, as declared."""
+        if self.feed.completeness == "delta":
+            return
+        expect = self.feed.expect
+        for origin in self.feed.origins:
+            problem = self._shortfall(origin, scan)
+            if problem:
+                self.outcome.shortfalls.append(problem)
+            elif origin not in self.unreadable:
+                self._take_back(origin, scan)
+        if expect.max_rows is not None and self.read_count > expect.max_rows:
+            self.outcome.shortfalls.append(f"{self.read_count} rows where at most {expect.max_rows} are expected")
+
+    def _shortfall(self, origin: str, scan: Scan) -> str:
+        expect, met = self.feed.expect, self.read_rows[origin]
+        if expect.min_rows is not None and met < expect.min_rows:
+            return f"{origin}: {met} rows where at least {expect.min_rows} are expected; nothing retracted"
+        if expect.max_loss is not None:
+            lost = sum(1 for _ in self._absent(origin, scan))
+            standing = sum(s.standing for s in self.intake.store.series() if (s.origin, s.kind) == (origin, self.kind.name))
+            if standing > SMALL and Decimal(lost) > Decimal(str(expect.max_loss)) * standing:
+                return f"{origin}: {lost} of {standing} records would vanish, more than {expect.max_loss}; nothing retracted"
+        return ""
+
+    def _absent(self, origin: str, scan: Scan) -> Iterator[str]:
+        after = ""
+        while rows := scan.missing(origin, self.kind.name, 1000, after):
+            after = rows[-1][0]
+            yield from (id for id, known in rows if self._in_window(known))
+
+    def _in_window(self, known: Known) -> bool:
+        """Whether a record lies within the bounds that a window read covers (its field is an open one)."""
+        window = self.feed.window
+        if self.feed.completeness != "window" or window is None:
+            return True
+        oldest = (self.intake._now() - timedelta(days=window.days)).date().isoformat()
+        for held in self.intake.store.leaves(known.number, 1):
+            if held.raw is not None:
+                return str(record.parse(held.raw).open.get(window.field, ""))[:10] >= oldest
+        return False
+
+    def _take_back(self, origin: str, scan: Scan) -> None:
+        gone = list(self._absent(origin, scan)) if self.feed.absent == "flag" else None
+        if gone is not None:
+            self.outcome.vanished += [(origin, self.kind.name, id) for id in gone]
+            return
+        part: list[Draft] = []
+        for id in self._absent(origin, scan):
+            part.append(Draft(self.kind, id, None, None, "vanished"))
+            if len(part) == BATCH_RECORDS:
+                self._retract(origin, part)
+                part = []
+        self._retract(origin, part)
+
+    def _retract(self, origin: str, drafts: list[Draft]) -> None:
+        leaves = self._issuer(origin).issue(drafts) if drafts else []
+        self.outcome.retracted += [(origin, leaf.kind, leaf.id) for leaf in leaves]
+
+    # --- the end ---
+
+    def finish(self, cursor: str | None) -> None:
+        """Everything read is stored: move the cursor, drop what is no longer set aside, close the run."""
+        pull, store = self.outcome.pull, self.intake.store
+        problems = [*self.outcome.shortfalls]
+        if self.outcome.leftovers:
+            problems.append("columns nobody mapped: " + ", ".join(sorted(self.outcome.leftovers)[:20]))
+        with store.transaction():
+            store.put_cursor(pull.code, pull.feed, cursor)
+            store.keep_quarantine(pull.code, pull.feed, pull.started)
+            self._close("failed" if self.outcome.shortfalls else "succeeded", "; ".join(problems))
+
+    def stop(self, state: str, problem: str) -> None:
+        """The read broke off: what was stored stays, cursor and quarantine stand as they were."""
+        with self.intake.store.transaction():
+            self._close(state, problem)
+
+    def _close(self, state: str, problem: str) -> None:
+        self.outcome.pull = replace(
+            self.outcome.pull,
+            ended=stamp(self.intake._now()), state=state, problem=problem, read=self.read_count, stored=self.stored,
+            unchanged=self.unchanged, retracted=len(self.outcome.retracted), quarantined=self.quarantined,
+        )  # fmt: skip
+        self.intake.store.end_pull(self.outcome.pull)
+
+

@@ -1,0 +1,378 @@
+"""The one way onto a ledger: check, append, seal, publish; and what is served of it.
+
+Rule 1. One append is one transaction under the head lock: entry, leaves, views, tiles, sealed checkpoint; then the head
+file is swapped; only then is anything acknowledged. Readers are served what the head file's checkpoint covers.
+Rule 2. A store behind its head file, or with another root at the head's size, is never sealed again.
+Rule 3. Hub, city node, partner copy and rebuild differ only in their seal: who may say what the next checkpoint is.
+"""
+
+import fcntl
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from hub import batch, merkle, note
+from hub.batch import Batch, Chain, KeyEntry
+from hub.canonical import b64
+from hub.errors import ForkError, HubError, KeyRefused, RecordError, Tampered
+from hub.note import Checkpoint, Signer, VKey
+from hub.record import Leaf, Withheld
+from hub.store.base import Entry, Known, Store
+
+PROOF_HEADER = "c2sp.org/tlog-proof@v1"
+GROUP = 256
+
+
+class Pin(NamedTuple):
+    """What the framework says of an origin: the hash of its first key/v1 text, and its custody."""
+
+    first_key: str | None
+    custody: str
+
+
+Trust = Callable[[str], Pin | None]
+
+
+class Seal(Protocol):
+    """Says what a checkpoint of this ledger is, and reads one back."""
+
+    @property
+    def name(self) -> str: ...
+    def make(self, checkpoint: Checkpoint, read: merkle.Reader) -> bytes: ...
+    def read(self, raw: bytes) -> Checkpoint: ...
+
+
+class LedgerSeal:
+    """The hub's: signs each checkpoint with the ledger key."""
+
+    def __init__(self, signer: Signer) -> None:
+        self._signer = signer
+        self.name = signer.vkey.name
+
+    def make(self, checkpoint: Checkpoint, read: merkle.Reader) -> bytes:
+        return note.sign(checkpoint.text(), [self._signer])
+
+    def read(self, raw: bytes) -> Checkpoint:
+        return note.open_checkpoint(raw, self._signer.vkey)
+
+
+class ReaderSeal:
+    """For reading a ledger whose key is elsewhere: verifies, never makes."""
+
+    def __init__(self, key: VKey) -> None:
+        self._key = key
+        self.name = key.name
+
+    def make(self, checkpoint: Checkpoint, read: merkle.Reader) -> bytes:
+        raise KeyRefused("this folder holds no ledger key", mend="only the hub appends to its ledger")
+
+    def read(self, raw: bytes) -> Checkpoint:
+        return note.open_checkpoint(raw, self._key)
+
+
+class PlainSeal:
+    """A city node's own entries before they are pushed: numbered and hashed, vouched for by nobody else."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def make(self, checkpoint: Checkpoint, read: merkle.Reader) -> bytes:
+        return checkpoint.text()
+
+    def read(self, raw: bytes) -> Checkpoint:
+        return note.parse_checkpoint(raw, self.name)
+
+
+class HeadFile:
+    """The published checkpoint, kept apart from the data and replaced by compare-and-swap only."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.path = path
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """One appender at a time, across processes."""
+        handle = os.open(self.path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
+    def read(self) -> bytes | None:
+        try:
+            return self.path.read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def swap(self, old: bytes | None, new: bytes) -> None:
+        """Replace `old` by `new` durably; Tampered where something else is there. Call under the lock."""
+        if self.read() != old:
+            raise Tampered("the head file changed under its lock", where=str(self.path), mend="stop the other hub")
+        fresh = self.path.with_suffix(".new")
+        handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            file.write(new)
+            file.flush()
+            os.fsync(file.fileno())
+        # A crash before the rename leaves the old head: the next start verifies the store's last entry and advances.
+        os.replace(fresh, self.path)
+        folder = os.open(self.path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+class Submission(NamedTuple):
+    """An entry to append: its note, and the leaves of a batch (None where they are not held here)."""
+
+    raw: bytes
+    leaves: Sequence[Leaf | Withheld] | None
+
+
+class Step(NamedTuple):
+    """An entry that was checked against its origin's chain, ready to be applied."""
+
+    entry: batch.Entry
+    raw: bytes
+    text_hash: str
+    leaves: Sequence[Leaf | Withheld] | None
+    hashes: Sequence[bytes]
+
+
+class Ledger:
+    """A ledger in a store, under a head file and a seal."""
+
+    def __init__(self, store: Store, head: HeadFile, seal: Seal, hub: str, trust: Trust, *, whole: bool = True) -> None:
+        """`hub` is the name in every entry's first line; `whole` says that every leaf is held (false for a partner's copy)."""
+        self.store, self.head, self.seal, self.hub, self.trust, self._whole = store, head, seal, hub, trust, whole
+        self._settled: tuple[int, bytes] | None = None
+
+    # --- start ---
+
+    def open(self) -> Checkpoint:
+        """Compare store and head file; publish the empty checkpoint of a new ledger, advance a head left behind by a crash.
+
+        Raises Tampered where the store is behind its head or holds another tree: a restored backup or a second hub.
+        """
+        with self.head.lock():
+            return self._settle()
+
+    def _settle(self) -> Checkpoint:
+        raw, size = self.head.read(), self.store.size()
+        if raw is None:
+            if size:
+                raise Tampered(
+                    "the head file is missing while the store holds entries",
+                    where=str(self.head.path),
+                    mend="restore the head file; without it nobody can tell whether this store is the newest",
+                )
+            raw = self.seal.make(Checkpoint(self.seal.name, 0, merkle.EMPTY), self.store.tile)
+            self.head.swap(None, raw)
+        head = self.seal.read(raw)
+        self._refuse_other_tree(head, size)
+        if size > head.size:
+            raw, head = self._advance(raw, head, size)
+        self._settled = (size, raw)
+        return head
+
+    def _refuse_other_tree(self, head: Checkpoint, size: int) -> None:
+        if head.size > size:
+            raise Tampered(
+                f"the store holds {size} entries and {head.size} were published: an older copy was restored",
+                where=str(self.head.path),
+                mend="restore the newest store; a hub that went on from here would rewrite history",
+            )
+        if merkle.root(self.store.tile, head.size) != head.root:
+            raise Tampered(
+                f"the store's tree of {head.size} entries is not the published one",
+                where=str(self.head.path),
+                mend="run `python3 run.py fsck` to find the damage, or stop the second hub on this ledger",
+            )
+
+    def _advance(self, raw: bytes, head: Checkpoint, size: int) -> tuple[bytes, Checkpoint]:
+        """A crash between commit and swap left entries that nobody was told of: verify them and publish."""
+        for entry in self.store.entries(head.size, size - head.size):
+            level_0 = self.store.tile(0, entry.index // GROUP)
+            at = entry.index % GROUP * merkle.HASH
+            if merkle.leaf_hash(entry.note) != level_0[at : at + merkle.HASH]:
+                raise Tampered(f"entry {entry.index} is not what was hashed", where="store", mend="run fsck")
+        last = self.store.entry(size - 1)
+        assert last is not None
+        found = self.seal.read(last.checkpoint)
+        if found.size < size and self._whole:
+            raise Tampered("the last entry carries no checkpoint of its size", where="store", mend="run fsck")
+        if found.size == size:
+            self._refuse_other_tree(found, size)
+            self.head.swap(raw, last.checkpoint)
+            return last.checkpoint, found
+        return raw, head
+
+    # --- append ---
+
+    def append(
+        self,
+        submissions: Sequence[Submission],
+        within: Callable[[], None] | None = None,
+        *,
+        seal: Seal | None = None,
+    ) -> list[tuple[Entry, bool]]:
+        """Append entries in order; gives each as stored, and whether it is new. `within` joins the same transaction.
+
+        The same text again gives the entry that stands. ChainError, KeyRefused and RecordError refuse the whole call.
+        `seal` replaces the ledger's own for this call (a partner's copy takes the hub's checkpoint).
+        """
+        seal = seal or self.seal
+        with self.head.lock():
+            if self._settled != (self.store.size(), self.head.read()):
+                self._settle()
+            old = self.head.read()
+            with self.store.transaction():
+                size = self.store.size()
+                results, raw = self._append(submissions, size, seal)
+                if within is not None:
+                    within()
+            # A crash here leaves the store ahead of its head: the next start verifies the entries and advances.
+            if raw is not None and (size := self.store.size()) == seal.read(raw).size:
+                self.head.swap(old, raw)
+                self._settled = (size, raw)
+        return results
+
+    def _append(
+        self, submissions: Sequence[Submission], size: int, seal: Seal
+    ) -> tuple[list[tuple[Entry, bool]], bytes | None]:
+        steps: list[tuple[Step, int | None]] = []
+        results: list[tuple[Entry, bool]] = []
+        for each in submissions:
+            step = self.check(each)
+            standing = self.store.find(step.text_hash)
+            if standing is not None:
+                results.append((standing, False))
+            else:
+                steps.append((step, self.apply(step)))
+        if not steps:
+            return results, None
+        hashes = [merkle.leaf_hash(step.raw) for step, _ in steps]
+        self.store.put_tiles(merkle.grow(size, hashes, self.store.tile))
+        grown = Checkpoint(seal.name, size + len(steps), merkle.root(self.store.tile, size + len(steps)))
+        raw = seal.make(grown, self.store.tile)
+        for index, (step, first) in enumerate(steps, size):
+            count = step.entry.count if isinstance(step.entry, Batch) else 0
+            entry = Entry(index, step.text_hash, step.entry.origin, step.entry.seq, step.raw, count, first, raw)
+            self.store.append_entry(entry)
+            results.append((entry, True))
+        return results, raw
+
+    def check(self, submission: Submission) -> Step:
+        """What can be told of a submission before its origin's chain is looked at."""
+        parsed = note.parse(submission.raw)
+        entry = batch.parse(self.hub, parsed.text)
+        hashes: list[bytes] = []
+        if isinstance(entry, Batch) and submission.leaves is not None:
+            hashes = [x.hash if isinstance(x, Withheld) else merkle.leaf_hash(x.raw) for x in submission.leaves]
+            batch.check_leaves(entry, hashes)
+            if any(not isinstance(leaf, Withheld) and leaf.origin != entry.origin for leaf in submission.leaves):
+                raise RecordError("a record of another origin than the batch's", where="batch")
+        elif isinstance(entry, Batch) and self._whole:
+            raise RecordError("a batch without its records", where="batch")
+        elif isinstance(entry, KeyEntry) and submission.leaves:
+            raise RecordError("a key/v1 with records", where="entry")
+        return Step(entry, submission.raw, batch.text_hash(parsed.text), submission.leaves, hashes)
+
+    def apply(self, step: Step) -> int | None:
+        """Follow the origin's chain, store the leaves and bring the views up to date; gives the first leaf's number."""
+        self.follow(step)
+        if step.leaves is None or isinstance(step.entry, KeyEntry):
+            return None
+        first = self.store.append_leaves(step.leaves, step.hashes)
+        self.index(step.leaves, first)
+        return first
+
+    def follow(self, step: Step) -> None:
+        """Advance the origin's chain by this entry, or refuse it."""
+        origin = step.entry.origin
+        pin = self.trust(origin)
+        if pin is None:
+            raise KeyRefused(f"{origin} is no member", mend="declare the member in framework.yaml")
+        if isinstance(step.entry, KeyEntry) and step.entry.custody != pin.custody:
+            raise KeyRefused(f"{origin} is declared {pin.custody}, not {step.entry.custody}")
+        chain = self.store.chain(origin)
+        self.store.put_chain(chain.follow(step.entry, note.parse(step.raw), pin=pin.first_key))
+
+    def index(self, leaves: Sequence[Leaf | Withheld], first: int) -> None:
+        """Bring the current view up to date: an origin counts each record's revisions without a gap."""
+        by_kind: dict[tuple[str, str], list[tuple[Leaf, int]]] = {}
+        for number, leaf in enumerate(leaves, first):
+            if not isinstance(leaf, Withheld):
+                by_kind.setdefault((leaf.origin, leaf.kind), []).append((leaf, number))
+        for (origin, kind), rows in by_kind.items():
+            known = self.store.known(origin, kind, [leaf.id for leaf, _ in rows])
+            fresh: dict[str, Known] = {}
+            standing = retracted = 0
+            for leaf, number in rows:
+                before = fresh.get(leaf.id) or known.get(leaf.id)
+                self._refuse_gap(leaf, before)
+                fresh[leaf.id] = Known(leaf.rev, leaf.op, leaf.digest, number)
+                up, down = leaf.op == "put", before is not None and before.op == "put"
+                standing += up - down
+                retracted += (not up) - (before is not None and before.op == "retract")
+            self.store.set_current(origin, kind, fresh.items(), standing, retracted)
+
+    def _refuse_gap(self, leaf: Leaf, before: Known | None) -> None:
+        rev, op = (before.rev, before.op) if before else (0, "")
+        if leaf.rev != rev + 1 if self._whole else leaf.rev <= rev:
+            raise RecordError(f"rev {leaf.rev} where {rev + 1} follows", where=f"{leaf.kind} {leaf.id}",
+                              mend="an origin counts each record's revisions without a gap")  # fmt: skip
+        if leaf.op == "retract" and op != "put" and self._whole:
+            raise RecordError("a retraction of what does not stand", where=f"{leaf.kind} {leaf.id}")
+
+    # --- serve ---
+
+    def checkpoint(self) -> tuple[bytes, Checkpoint]:
+        """The published checkpoint, as bytes and parsed."""
+        raw = self.head.read()
+        if raw is None:
+            raise HubError("the ledger is not open yet", where=str(self.head.path), mend="start the hub once")
+        return raw, self.seal.read(raw)
+
+    def tile(self, level: int, index: int, width: int) -> bytes | None:
+        """The first `width` hashes of a tile, or None where the published tree has not so many."""
+        held = (self.checkpoint()[1].size >> 8 * level) - index * GROUP
+        return self.store.tile(level, index)[: width * merkle.HASH] if 1 <= width <= min(held, GROUP) else None
+
+    def entry_bundle(self, index: int, width: int) -> bytes | None:
+        """The first `width` entries of a bundle: each a big-endian uint16 length and the note's bytes."""
+        if not 1 <= width <= min(self.checkpoint()[1].size - index * GROUP, GROUP):
+            return None
+        notes = [entry.note for entry in self.store.entries(index * GROUP, width)]
+        return b"".join(len(raw).to_bytes(2, "big") + raw for raw in notes)
+
+    def receipt(self, entry: Entry) -> str:
+        """The tlog-proof of an entry under the checkpoint of its append: the same text each time."""
+        sealed = self.seal.read(entry.checkpoint)
+        path = merkle.inclusion(self.store.tile, entry.index, sealed.size)
+        lines = "".join(b64(each) + "\n" for each in path)
+        return f"{PROOF_HEADER}\nindex {entry.index}\n{lines}\n{entry.checkpoint.decode()}"
+
+    def chain(self, origin: str) -> Chain:
+        return self.store.chain(origin)
+
+
+def pins(first_keys: Mapping[str, tuple[str | None, str]]) -> Trust:
+    """A Trust over a fixed table of origin → (first key hash, custody)."""
+    table = {origin: Pin(*value) for origin, value in first_keys.items()}
+    return table.get
+
+
+def refused_twice(error: HubError) -> bool:
+    """Whether an append lost a race for its place in the chain and may be signed anew."""
+    return isinstance(error, ForkError)
+
+
+def leaf_hashes(leaves: Iterable[Leaf]) -> list[bytes]:
+    """The leaf hashes of records about to be signed."""
+    return [merkle.leaf_hash(leaf.raw) for leaf in leaves]
