@@ -45,6 +45,7 @@ def ledger(db: Database) -> None:
     )  # fmt: skip
     db["entry"].create_index(["text_hash"], unique=True)  # type: ignore[union-attr]
     db["entry"].create_index(["origin", "seq"], unique=True)  # type: ignore[union-attr]
+    db["entry"].create_index(["first"])  # type: ignore[union-attr]
     _table(db, "record", {"n": int, "raw": bytes, "hash": bytes, "disclosures": bytes}, "n")
     _table(db, "chain", {"origin": str, "state": str}, "origin")
     _table(db, "series", {"id": int, "origin": str, "kind": str, "standing": int, "retracted": int}, "id")
@@ -207,6 +208,16 @@ class SqliteStore:
         rows = self._db().execute(f"{self._ENTRY} WHERE idx >= ? ORDER BY idx LIMIT ?", (after, limit))
         return [Entry(*row) for row in rows]
 
+    def key_entries(self, origin: str) -> list[Entry]:
+        rows = self._db().execute(f"{self._ENTRY} WHERE origin = ? AND count = 0 ORDER BY seq", (origin,))
+        return [Entry(*row) for row in rows]
+
+    def entry_of(self, number: int) -> Entry | None:
+        return self._entry("first <= ? AND first + count > ?", number, number)
+
+    def set_first(self, index: int, first: int) -> None:
+        self._write().execute("UPDATE entry SET first = ? WHERE idx = ?", (first, index))
+
     def append_entry(self, entry: Entry) -> None:
         self._write().execute("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, ?)", entry)
 
@@ -239,6 +250,9 @@ class SqliteStore:
             "UPDATE record SET raw = ?, hash = NULL, disclosures = ? WHERE n = ?",
             (leaf.raw, self._sealed(leaf.disclosures, hash), number),
         )
+
+    def withhold_leaf(self, number: int, hash: bytes) -> None:
+        self._write().execute("UPDATE record SET raw = NULL, disclosures = NULL, hash = ? WHERE n = ?", (hash, number))
 
     def forget_disclosures(self, number: int, hash: bytes, groups: Iterable[str]) -> None:
         gone = set(groups)
@@ -304,6 +318,11 @@ class SqliteStore:
             "UPDATE series SET standing = standing + ?, retracted = retracted + ? WHERE id = ?",
             (standing, retracted, series),
         )
+
+    def drop_current(self, origin: str, kind: str) -> None:
+        series = self._series(origin, kind, create=True)
+        self._write().execute("DELETE FROM current WHERE series = ?", (series,))
+        self._write().execute("UPDATE series SET standing = 0, retracted = 0 WHERE id = ?", (series,))
 
     def walk(self, origin: str, kind: str) -> Iterator[tuple[str, Known]]:
         series = self._series(origin, kind, create=False)
@@ -421,8 +440,8 @@ class SqliteStore:
     def claim_night(self, agreement: str, night: str, token: str, now: int, until: int) -> bool:
         cursor = self._write().execute(
             "INSERT INTO night VALUES (?, ?, 'claimed', ?, ?, '{}') ON CONFLICT(agreement, night) DO UPDATE"
-            " SET token = excluded.token, until = excluded.until WHERE state = 'claimed' AND until <= ?",
-            (agreement, night, token, until, now),
+            " SET token = excluded.token, until = excluded.until WHERE state = 'claimed' AND (until <= ? OR token = ?)",
+            (agreement, night, token, until, now, token),
         )
         return bool(cursor.rowcount)
 

@@ -1,0 +1,84 @@
+"""Puts each agreement in force on the ledger as a record of the hub, and tells partners what a change means for them.
+
+What a partner gains it is told to pull again (`reissue`); what it loses has `ended` and may be kept, or is demanded back
+(`erase`), as the agreement says. Notices join the transaction of the framework record, so neither stands without the other.
+"""
+
+from collections.abc import Mapping
+from datetime import date
+from hashlib import sha256
+from typing import Any
+
+from hub import record
+from hub.framework import HUB, Change, Framework, diff, from_texts
+from hub.intake import Issuer
+from hub.kinds import Kind
+from hub.store.base import Store
+
+KIND = "framework/1"
+_ANNOUNCED = "framework announced on"
+
+
+def texts_on_ledger(store: Store, kind: Kind) -> dict[str, bytes]:
+    """The agreements' texts as the newest framework records carry them, by agreement."""
+    texts = {}
+    for _, known in store.walk(HUB, kind.name):
+        for held in store.leaves(known.number, 1):
+            if held.raw is not None and known.op == "put":
+                body, _ = record.reveal(record.parse(held.raw), held.disclosures.values())
+                open_ = record.parse(held.raw).open
+                texts[open_["agreement"]] = body["terms"]["text"].encode()
+    return texts
+
+
+def announce(store: Store, issuer: Issuer, kind: Kind, framework: Framework, on: date) -> list[Change]:
+    """Publish what changed since the last announcement, by text or by date; gives who gained or lost what."""
+    old = texts_on_ledger(store, kind)
+    new = {name: framework.text(name) for name in framework.agreements}
+    last = store.get(_ANNOUNCED)
+    if old == new and last == on.isoformat():
+        return []
+    changes = diff(from_texts(old), framework, on, was=date.fromisoformat(last)) if last else []
+    drafts = []
+    for name, text in sorted(new.items()):
+        if old.get(name) != text:
+            drafts.append(issuer.draft(kind, f'["{name}"]', _body(store, issuer, kind, name, text, framework)))
+
+    def tell() -> None:
+        store.add_notices(notices(changes, framework, store.size()))
+        store.put(_ANNOUNCED, on.isoformat())
+
+    issuer.issue(drafts, tell)
+    return changes
+
+
+def _body(store: Store, issuer: Issuer, kind: Kind, name: str, text: bytes, framework: Framework) -> dict[str, Any]:
+    id = issuer.id_of(kind.name, f'["{name}"]')
+    known = store.known(HUB, kind.name, [id]).get(id)
+    body = {
+        "agreement": name,
+        "version": known.rev + 1 if known else 1,
+        "in_force_on": framework.agreements[name].in_force.isoformat(),
+        "digest": sha256(text).hexdigest(),
+        "text": text.decode(),
+    }
+    kind.accept(body)
+    return body
+
+
+def notices(changes: list[Change], framework: Framework, upto: int) -> list[tuple[str, str, Mapping[str, Any]]]:
+    """The notices that a change of the framework means: (partner, type, body)."""
+    found: dict[tuple[str, str, str, str], set[str]] = {}
+    for change in changes:
+        if change.origin == HUB:
+            continue
+        gained, lost = change.gained - change.elsewhere, change.lost - change.elsewhere
+        agreement = framework.agreements.get(change.agreement)
+        ending = "erase" if agreement is not None and agreement.when_ended == "erase" else "ended"
+        for type, groups in (("reissue", gained), (ending, lost)):
+            if groups:
+                found.setdefault((change.to, type, change.origin, change.kind), set()).update(groups)
+    return [
+        (to, type, {"origin": origin, "kind": kind, "groups": sorted(groups), "upto": upto})
+        for (to, type, origin, kind), groups in sorted(found.items())
+    ]

@@ -1,0 +1,243 @@
+"""What the hub answers its partners: pushes taken whole or refused whole, pulls cut to what each may see, proofs.
+
+Rule 1. Who pushes is the origin of what is pushed, in its own custody; everything is checked before anything is stored.
+Rule 2. Each partner gets every entry; of a record it gets what `framework.decide` says today, and the hash of the rest.
+Rule 3. Withheld and unknown give the same answer.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import date, datetime
+from typing import Any
+
+import msgspec
+
+from hub import batch, merkle, note, record
+from hub.batch import Batch
+from hub.canonical import b64
+from hub.errors import HubError, KeyRefused, NotFound, Problem, RecordError
+from hub.framework import HUB, Decision, Framework, correspondents
+from hub.kinds import Kind
+from hub.ledger import Ledger, Submission
+from hub.record import Leaf
+from hub.store.base import Acked, Entry, Held
+
+PAGE_ENTRIES = 256
+PAGE_BYTES = 8 << 20
+PAGE_NOTICES = 500
+MOST_PROBLEMS = 100
+BUNDLE = "evidence/v1"
+
+
+class _Peek(msgspec.Struct):
+    """As much of a stored record as a decision needs."""
+
+    kind: str
+    origin: str
+    open: dict[str, Any]
+
+
+_peek = msgspec.json.Decoder(_Peek).decode
+
+
+def line(value: Any) -> bytes:
+    """One NDJSON line."""
+    return msgspec.json.encode(value) + b"\n"
+
+
+class Desk:
+    """The hub's side of the partner protocol; `framework` gives the one in force."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        kinds: Mapping[str, Kind],
+        framework: Callable[[], Framework],
+        digest_key: bytes,
+        now: Callable[[], datetime],
+    ) -> None:
+        self.ledger, self.kinds, self._framework = ledger, kinds, framework
+        self._digest_key, self._now = digest_key, now
+
+    # --- push ---
+
+    def push(self, owner: str, body: bytes) -> tuple[int, dict[str, Any]]:
+        """Take a batch or key entry: (201, receipt), or (200, the receipt given before) for the same text."""
+        raw, records = batch.unpack(body)
+        parsed = note.parse(raw)
+        entry = batch.parse(self.ledger.hub, parsed.text)
+        if entry.origin != owner:
+            raise KeyRefused(f"a key of {owner} cannot push entries of {entry.origin}")
+        standing = self.ledger.store.find(batch.text_hash(parsed.text))
+        if standing is not None:
+            return 200, self._receipt(standing)
+        pin = self.ledger.trust(owner)
+        if pin is None or pin.custody != "self":
+            raise KeyRefused(f"{owner} is in the hub's custody", mend="declare `custody: self` in framework.yaml first")
+        # Before any record is looked at: only what truly continues this origin's chain is worth the work.
+        self.ledger.chain(owner).follow(entry, parsed, pin=pin.first_key)
+        leaves = self._receive(entry, records)
+        ((stored, fresh),) = self.ledger.append([Submission(raw, leaves)])
+        return (201 if fresh else 200), self._receipt(stored)
+
+    def _receive(self, entry: batch.Entry, records: list[tuple[bytes, list[str]]]) -> list[Leaf] | None:
+        if not isinstance(entry, Batch):
+            if records:
+                raise RecordError("a key/v1 with records", where="body")
+            return None
+        batch.check_leaves(entry, [merkle.leaf_hash(raw) for raw, _ in records])
+        leaves, problems = [], []
+        for n, (raw, disclosures) in enumerate(records):
+            try:
+                leaves.append(receive(self.kinds, raw, disclosures, self._digest_key))
+            except HubError as error:
+                found = error.problems or (Problem(error.where, error.what, error.mend),)
+                problems += [Problem(f"records.{n}.{each.where}", each.what, each.mend) for each in found]
+                if len(problems) >= MOST_PROBLEMS:
+                    problems.append(Problem("", f"stopped after {MOST_PROBLEMS} problems", "mend these and push again"))
+                    break
+        if problems:
+            raise RecordError("the batch holds records that cannot be accepted; nothing was stored", problems=problems)
+        return leaves
+
+    def _receipt(self, entry: Entry) -> dict[str, Any]:
+        return {"index": entry.index, "origin": entry.origin, "seq": entry.seq, "receipt": self.ledger.receipt(entry)}
+
+    # --- pull ---
+
+    def entries(self, owner: str, after: int, notice: int) -> bytes:
+        """The lines of every entry from index `after` on, of the notices after `notice`, and of the checkpoint.
+
+        Asking acknowledges: what is before `after` and up to `notice` is taken for held by this partner.
+        """
+        checkpoint, published = self.ledger.checkpoint()
+        if after > published.size:
+            raise RecordError(
+                f"there are only {published.size} entries", where="after",
+                mend="your copy is longer than this ledger: run `partner verify` and ask the hub's operator",
+            )  # fmt: skip
+        self._acknowledge(owner, after, notice)
+        cut = _Cut(self._framework(), self.kinds, owner, self._now().date())
+        out, size, upto = [], 0, after
+        for entry in self.ledger.store.entries(after, min(PAGE_ENTRIES, published.size - after)):
+            lines = b"".join(self._entry_lines(entry, cut))
+            if out and size + len(lines) > PAGE_BYTES:
+                break
+            out.append(lines)
+            size, upto = size + len(lines), entry.index + 1
+        last = notice
+        for each in self.ledger.store.notices(owner, notice, PAGE_NOTICES):
+            out.append(line({"notice": each.number, "type": each.type} | each.body))
+            last = each.number
+        proof = merkle.consistency(self.ledger.store.tile, upto, published.size)
+        end = {"checkpoint": checkpoint.decode(), "consistency": [b64(x) for x in proof], "next": upto, "notice": last}
+        return b"".join([*out, line(end)])
+
+    def _acknowledge(self, owner: str, after: int, notice: int) -> None:
+        store = self.ledger.store
+        acked = Acked(owner, after, notice, self._now().isoformat(timespec="seconds"))
+        with store.transaction():
+            store.put_acked(acked)
+
+    def _entry_lines(self, entry: Entry, cut: "_Cut") -> Iterator[bytes]:
+        shown = entry.first is not None and cut.concerns(entry.origin)
+        yield line({"index": entry.index, "leaves": entry.count if shown else 0, "note": entry.note.decode()})
+        if shown and entry.first is not None:
+            for held in self.ledger.store.leaves(entry.first, entry.count):
+                yield cut.lines(held)
+
+    # --- framework and evidence ---
+
+    def framework(self, owner: str) -> dict[str, Any]:
+        """The agreements as this partner sees them, the kinds as JSON Schema, and every origin's key entries."""
+        store = self.ledger.store
+        chains = {
+            chain.origin: [entry.note.decode() for entry in store.key_entries(chain.origin)] for chain in store.chains()
+        }
+        return self._framework().view_for(owner, self._now().date()) | {
+            "hub": self.ledger.hub,
+            "kinds": {name: kind.json_schema() for name, kind in sorted(self.kinds.items())},
+            "keys": chains,
+            "custody": {code: member.custody for code, member in sorted(self._framework().members.items())},
+        }
+
+    def evidence(self, owner: str, kind: str, origin: str, id: str) -> dict[str, Any]:
+        """The evidence bundle of a record's current revision, cut to what this partner may see."""
+        cut = _Cut(self._framework(), self.kinds, owner, self._now().date())
+        store = self.ledger.store
+        for name in sorted((n for n in self.kinds if n.split("/")[0] == kind), reverse=True):
+            known = store.known(origin, name, [id]).get(id)
+            entry = store.entry_of(known.number) if known else None
+            if known is None or entry is None or entry.first is None:
+                continue
+            held = next(store.leaves(known.number, 1))
+            decision = cut.decide(held)
+            if held.raw is not None and decision.shared:
+                return self._bundle(entry, held, decision)
+        raise NotFound("no such record, or not for you")
+
+    def _bundle(self, entry: Entry, held: Held, decision: Decision) -> dict[str, Any]:
+        store = self.ledger.store
+        assert held.raw is not None and entry.first is not None
+        hashes = [x.hash or merkle.leaf_hash(x.raw or b"") for x in store.leaves(entry.first, entry.count)]
+        index = held.number - entry.first
+        checkpoint, published = self.ledger.checkpoint()
+        path = "".join(b64(each) + "\n" for each in merkle.inclusion(store.tile, entry.index, published.size))
+        custody = self.ledger.chain(entry.origin).custody
+        return {
+            "bundle": f"{self.ledger.hub}/{BUNDLE}",
+            "record": held.raw.decode(),
+            "disclosures": [text for group, text in sorted(held.disclosures.items()) if group in decision.groups],
+            "path": {"index": index, "count": entry.count, "hashes": [b64(x) for x in merkle.path_of(index, hashes)]},
+            "note": entry.note.decode(),
+            "keys": [each.note.decode() for each in store.key_entries(entry.origin)],
+            "proof": f"c2sp.org/tlog-proof@v1\nindex {entry.index}\n{path}\n{checkpoint.decode()}",
+            "clauses": list(decision.clauses),
+            "custody": custody,
+        }
+
+
+def receive(kinds: Mapping[str, Kind], raw: bytes, disclosures: list[str], digest_key: bytes) -> Leaf:
+    """A pushed record, checked whole against its kind."""
+    name = record.parse(raw).kind
+    kind = kinds.get(name)
+    if kind is None or name.split("/")[0] in HUB_ONLY:
+        raise RecordError("a kind that this hub does not take", where="kind", mend=f"known: {', '.join(sorted(kinds))}")
+    return record.receive(kind, raw, disclosures, digest_key, complete=True)
+
+
+HUB_ONLY = ("framework", "reconciliation")
+
+
+class _Cut:
+    """Cuts stored leaves to what one partner may see on one day."""
+
+    def __init__(self, framework: Framework, kinds: Mapping[str, Kind], owner: str, on: date) -> None:
+        self._framework, self._kinds, self._owner, self._on = framework, kinds, owner, on
+        self._concerns: dict[str, bool] = {}
+
+    def concerns(self, origin: str) -> bool:
+        """Whether any kind of this origin's records may reach the partner, so that its batches' leaves follow."""
+        if origin not in self._concerns:
+            self._concerns[origin] = origin in (self._owner, HUB) or any(
+                self._framework.decide(kind, origin, self._owner, self._on, between=(self._owner,)).shared
+                for kind in self._kinds
+            )
+        return self._concerns[origin]
+
+    def decide(self, held: Held) -> Decision:
+        """What the partner gets of a stored leaf."""
+        if held.raw is None:
+            return Decision(False, frozenset(), ())
+        peek = _peek(held.raw)
+        agreement = peek.open.get("agreement") if peek.origin == HUB else None
+        return self._framework.decide(
+            peek.kind, peek.origin, self._owner, self._on, agreement, correspondents(peek.open)
+        )
+
+    def lines(self, held: Held) -> bytes:
+        """The lines of a leaf: its record with the groups shared, or its hash."""
+        decision = self.decide(held)
+        if held.raw is None or not decision.shared:
+            return line(b64(held.hash or merkle.leaf_hash(held.raw or b"")))
+        shared = [text for group, text in held.disclosures.items() if group in decision.groups]
+        return batch.record_lines(held.raw, shared)
