@@ -8,7 +8,7 @@ Rule 3. Hub, city node, partner copy and rebuild differ only in their seal: who 
 
 import fcntl
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -16,7 +16,7 @@ from typing import NamedTuple, Protocol
 from hub import batch, merkle, note
 from hub.batch import Batch, Chain, KeyEntry
 from hub.canonical import b64
-from hub.errors import ForkError, HubError, KeyRefused, RecordError, Tampered
+from hub.errors import HubError, KeyRefused, RecordError, Tampered
 from hub.note import Checkpoint, Signer, VKey
 from hub.record import Leaf, Withheld
 from hub.store.base import Entry, Known, Store
@@ -83,6 +83,20 @@ class PlainSeal:
 
     def read(self, raw: bytes) -> Checkpoint:
         return note.parse_checkpoint(raw, self.name)
+
+
+def proven(mine: Checkpoint, published: Checkpoint, proof: Sequence[bytes]) -> None:
+    """Raise Tampered unless the published checkpoint is shown to continue the tree held here."""
+    if published.size < mine.size:
+        raise Tampered(
+            f"the ledger has shrunk: {published.size} entries are published, this copy holds {mine.size}",
+            mend="keep this copy and compare with other partners: history was cut",
+        )
+    if not merkle.check_consistency(mine.size, mine.root, published.size, published.root, proof):
+        raise Tampered(
+            f"the ledger of {published.size} entries does not continue the {mine.size} held here: it was forked",
+            mend="keep this copy and compare with other partners: history was rewritten",
+        )
 
 
 class HeadFile:
@@ -303,8 +317,11 @@ class Ledger:
         chain = self.store.chain(origin)
         self.store.put_chain(chain.follow(step.entry, note.parse(step.raw), pin=pin.first_key))
 
-    def index(self, leaves: Sequence[Leaf | Withheld], first: int) -> None:
-        """Bring the current view up to date: an origin counts each record's revisions without a gap."""
+    def index(self, leaves: Sequence[Leaf | Withheld], first: int, *, renew: bool = False) -> None:
+        """Bring the current view up to date: an origin counts each record's revisions without a gap.
+
+        With `renew` the leaves come after later ones (a reissue): what is newer stands, the same revision is replaced.
+        """
         by_kind: dict[tuple[str, str], list[tuple[Leaf, int]]] = {}
         for number, leaf in enumerate(leaves, first):
             if not isinstance(leaf, Withheld):
@@ -315,7 +332,10 @@ class Ledger:
             standing = retracted = 0
             for leaf, number in rows:
                 before = fresh.get(leaf.id) or known.get(leaf.id)
-                self._refuse_gap(leaf, before)
+                if renew and before is not None and before.rev > leaf.rev:
+                    continue
+                if not renew:
+                    self._refuse_gap(leaf, before)
                 fresh[leaf.id] = Known(leaf.rev, leaf.op, leaf.digest, number)
                 up, down = leaf.op == "put", before is not None and before.op == "put"
                 standing += up - down
@@ -360,17 +380,6 @@ class Ledger:
 
     def chain(self, origin: str) -> Chain:
         return self.store.chain(origin)
-
-
-def pins(first_keys: Mapping[str, tuple[str | None, str]]) -> Trust:
-    """A Trust over a fixed table of origin → (first key hash, custody)."""
-    table = {origin: Pin(*value) for origin, value in first_keys.items()}
-    return table.get
-
-
-def refused_twice(error: HubError) -> bool:
-    """Whether an append lost a race for its place in the chain and may be signed anew."""
-    return isinstance(error, ForkError)
 
 
 def leaf_hashes(leaves: Iterable[Leaf]) -> list[bytes]:

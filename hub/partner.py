@@ -1,0 +1,446 @@
+"""A partner's side: its node's folder, collecting and signing its own records, pushing, pulling, verifying, exporting.
+
+A node holds two ledgers in two stores of the same kind. `own` holds what this city signed, in its order, whether pushed
+or not; `copy` mirrors the hub's ledger, each entry checked against its origin's chain and the whole against the signed
+checkpoint.
+Rule 1. Nothing pulled is kept before its page is proven to lead to the signed checkpoint, and nothing already held may
+change: a fork or a shrunken ledger is Tampered.
+Rule 2. Every step is idempotent: after any interruption the same command goes on where the hub and the store say.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from hub import batch, merkle, note, record
+from hub.canonical import b64, unb64
+from hub.errors import ChainError, HubError, KeyRefused, Problem, RecordError, Tampered, Unreachable
+from hub.intake import Issuer
+from hub.keys import KeyRing, pin_of, write_private
+from hub.kinds import Kind
+from hub.ledger import HeadFile, Ledger, Pin, PlainSeal, ReaderSeal, Submission, proven
+from hub.note import Checkpoint, VKey
+from hub.record import Leaf, Withheld
+from hub.store.base import Entry, Held, Store
+from hub.store.sqlite import SqliteStore
+from hub.wire import Client, HttpKey, Reply
+
+BATCH_TYPE = "application/vnd.crossregion.batch"
+_PINS, _NOTICE, _PUSHED = "pinned first keys", "last notice", "pushed"
+
+Clock = Callable[[], datetime]
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a hub's operator hands to a partner: who the hub is, and the keys to believe. Nothing in it is secret."""
+
+    hub: str
+    url: str
+    ledger: str
+    http: str
+    hub_first_key: str
+
+
+@dataclass(frozen=True)
+class NodeFile:
+    """node.json: the hub's card, this node's origin, and how it reaches the hub."""
+
+    card: Card
+    origin: str
+    ca_file: str | None = None
+    proxy: str | None = None
+
+
+def read_node(folder: Path) -> NodeFile:
+    """node.json of a node's folder; HubError where there is none."""
+    path = folder / "node.json"
+    if not path.exists():
+        raise HubError("no node here", where=str(path), mend="run `python3 run.py partner init --data DIR …` first")
+    plain = json.loads(path.read_bytes())
+    return NodeFile(Card(**plain.pop("card")), **plain)
+
+
+def init(folder: Path, node: NodeFile, ring: KeyRing, now: Clock) -> dict[str, str]:
+    """Make a node: its keys, its first key/v1 and node.json; gives what the hub's operator puts into framework.yaml."""
+    hub, origin = node.card.hub, node.origin
+    first = ring.first_note(hub, origin, "self", now().isoformat(timespec="seconds"))
+    http = ring.create("http", origin, f"{hub}/{origin}/http")
+    ring.create("witness", origin, f"{hub}/{origin}/witness")
+    ring.secrets()
+    if not (folder / "node.json").exists():
+        write_private(folder / "node.json", json.dumps(asdict(node), indent=1).encode())
+    return {"code": origin, "custody": "self", "first_key": pin_of(first), "http_key": str(http.vkey)}
+
+
+class _PageSeal(ReaderSeal):
+    """Believes the hub's signed checkpoint for a page, once the page is proven to lead to it."""
+
+    def __init__(self, key: VKey, raw: bytes, proof: Sequence[bytes]) -> None:
+        super().__init__(key)
+        self._raw, self._proof = raw, proof
+
+    def make(self, checkpoint: Checkpoint, read: merkle.Reader) -> bytes:
+        proven(checkpoint, self.read(self._raw), self._proof)
+        return self._raw
+
+
+class _Page(NamedTuple):
+    """One answer to a pull: entries with their leaves, notices, and the end line."""
+
+    entries: list[tuple[int, bytes, list[Leaf | Withheld] | None]]
+    notices: list[dict[str, Any]]
+    checkpoint: bytes
+    consistency: list[bytes]
+    next: int
+    notice: int
+
+
+class Node:
+    """An open node; `kinds` are the record kinds it knows."""
+
+    def __init__(self, folder: Path, ring: KeyRing, kinds: Mapping[str, Kind], now: Clock, *, timeout: float = 120) -> None:
+        self.file = read_node(folder)
+        self.folder, self.kinds, self._now, self._ring = folder, kinds, now, ring
+        card, secrets = self.file.card, ring.secrets()
+        self.origin, self.hub = self.file.origin, card.hub
+        self._digest_key = secrets.digest_key
+        self._ledger_key = note.parse_vkey(card.ledger)
+        self.own_store: Store = SqliteStore(folder / "own" / "store.db", secrets.vault())
+        self.copy_store: Store = SqliteStore(folder / "copy" / "store.db", secrets.vault())
+        self._pins = json.loads(self.copy_store.get(_PINS) or "{}") or {"hub": [card.hub_first_key, "self"]}
+        own_pin = pin_of(ring.first_note(card.hub, self.origin, "self", now().isoformat(timespec="seconds")))
+        self.own = Ledger(
+            self.own_store, HeadFile(folder / "own-head" / "checkpoint"), PlainSeal(f"{card.hub}/{self.origin}/own"),
+            card.hub, lambda origin: Pin(own_pin, "self") if origin == self.origin else None,
+        )  # fmt: skip
+        self.copy = Ledger(
+            self.copy_store, HeadFile(folder / "copy-head" / "checkpoint"), _FirstSeal(self._ledger_key),
+            card.hub, self._trust, whole=False,
+        )  # fmt: skip
+        http = HttpKey.signing(self.origin, ring.signer("http", self.origin))
+        self._client = Client(card.url, http, card.http, ca_file=self.file.ca_file, proxy=self.file.proxy, now=now,
+                              timeout=timeout)  # fmt: skip
+        self.own.open()
+        if self.copy.head.read() is not None:
+            self.copy.open()
+
+    def close(self) -> None:
+        self._client.close()
+        self.own_store.close()
+        self.copy_store.close()
+
+    def _trust(self, origin: str) -> Pin | None:
+        found = self._pins.get(origin)
+        return Pin(*found) if found else None
+
+    # --- collect ---
+
+    def issuer(self, origin: str) -> Issuer:
+        """Signs this city's own records onto its own ledger; the first key/v1 is put there first."""
+        if origin != self.origin:
+            raise KeyRefused(f"this node signs for {self.origin} only", mend=f"collect {origin} on its own node")
+        if not self.own.chain(origin).keys:
+            first = self._ring.first_note(self.hub, origin, "self", self._now().isoformat(timespec="seconds"))
+            self.own.append([Submission(first, None)])
+        signers = [self._ring.signer("batch", origin)]
+        secrets = self._ring.secrets()
+        return Issuer(self.own, origin, signers, secrets.id_key(origin), self._digest_key, self._now)
+
+    # --- push ---
+
+    def push(self) -> dict[str, int]:
+        """Send every own entry the hub has not acknowledged, in order; gives how many were new and known there."""
+        self.issuer(self.origin)
+        sent = known = 0
+        seq = int(self.own_store.get(_PUSHED) or "0") + 1
+        while (entry := self.own_store.entry_at(self.origin, seq)) is not None:
+            reply = self._client.post("/v1/batches", self._body(entry), BATCH_TYPE)
+            if reply.status == 409:
+                seq = self._resume(reply, seq)
+                continue
+            if reply.status not in (200, 201):
+                raise _refused(reply)
+            self._check_receipt(entry, reply.body)
+            sent, known = sent + (reply.status == 201), known + (reply.status == 200)
+            with self.own_store.transaction():
+                self.own_store.put(_PUSHED, str(seq))
+            seq += 1
+        return {"sent": sent, "known": known, "seq": seq - 1}
+
+    def _body(self, entry: Entry) -> bytes:
+        leaves = self.own_store.leaves(entry.first, entry.count) if entry.first is not None else ()
+        return batch.pack(entry.note, ((held.raw or b"", list(held.disclosures.values())) for held in leaves))
+
+    def _resume(self, reply: Reply, seq: int) -> int:
+        """Where the hub says this chain goes on; Tampered where it holds another chain than ours."""
+        expected = msgspec.json.decode(reply.body).get("expected", {})
+        wanted, prev = int(expected.get("seq", 0)), expected.get("prev")
+        before = self.own_store.entry_at(self.origin, wanted - 1)
+        ours = before.text_hash if before else batch.NOTHING
+        if wanted < 1 or wanted == seq or prev != ours or self.own_store.entry_at(self.origin, wanted) is None:
+            raise Tampered(
+                f"the hub holds another chain of {self.origin} than this node signed (it expects seq {wanted})",
+                mend="an older copy of this node was restored, or somebody else signs with its key: compare with the hub's operator",
+            )
+        return wanted
+
+    def _check_receipt(self, entry: Entry, body: bytes) -> None:
+        """The receipt proves our very bytes on the ledger, under a checkpoint of the pinned key."""
+        try:
+            text = msgspec.json.decode(body)["receipt"].encode()
+            check_proof(text, merkle.leaf_hash(entry.note), self._ledger_key)
+        except (msgspec.DecodeError, KeyError, TypeError, AttributeError) as error:
+            raise Unreachable("the hub's answer is no receipt") from error
+
+    # --- pull ---
+
+    def pull(self, progress: Callable[[int, int], None] | None = None) -> dict[str, int]:
+        """Fetch, verify and keep everything new; Tampered for a fork or a shrunken ledger."""
+        self._learn()
+        new = 0
+        while True:
+            store = self.copy_store
+            page = self._page(store.size(), int(store.get(_NOTICE) or "0"))
+            published = ReaderSeal(self._ledger_key).read(page.checkpoint)
+            new += self._keep(page, published)
+            if progress:
+                progress(store.size(), published.size)
+            for each in page.notices:
+                self._carry_out(each)
+            if store.size() == published.size and not page.notices:
+                break
+        if page.notice or new:
+            self._page(store.size(), page.notice)
+        return {"new": new, "size": self.copy_store.size()}
+
+    def _learn(self) -> None:
+        """Pin the first key of each origin at first sight; a pin that changes is a lie, now or then."""
+        reply = self._client.get("/v1/framework")
+        if reply.status != 200:
+            raise _refused(reply)
+        seen = msgspec.json.decode(reply.body)
+        pins, custody = seen["pins"], seen["custody"]
+        for origin, first_key in pins.items():
+            standing = self._pins.get(origin)
+            if standing is not None and standing[0] != first_key:
+                raise Tampered(f"the hub now names another first key of {origin}", mend="compare with that city by telephone")
+            self._pins[origin] = [first_key, "self" if origin == "hub" else custody.get(origin, "custodial")]
+        with self.copy_store.transaction():
+            self.copy_store.put(_PINS, json.dumps(self._pins, sort_keys=True))
+
+    def _page(self, after: int, notice: int) -> _Page:
+        reply = self._client.get("/v1/entries", {"after": after, "notice": notice})
+        if reply.status == 422:
+            raise Tampered(
+                f"the hub's ledger has shrunk: this copy holds {after} entries",
+                mend="run `partner verify`, keep this copy, and compare with other partners: history was cut",
+            )
+        if reply.status != 200:
+            raise _refused(reply)
+        return self._parse_page(reply.body)
+
+    def _parse_page(self, body: bytes) -> _Page:
+        lines = iter(body.split(b"\n")[:-1])
+        entries: list[tuple[int, bytes, list[Leaf | Withheld] | None]] = []
+        notices: list[dict[str, Any]] = []
+        try:
+            for raw in lines:
+                head = msgspec.json.decode(raw)
+                if "index" in head:
+                    leaves = [self._leaf(lines) for _ in range(head["leaves"])] or None
+                    entries.append((head["index"], head["note"].encode(), leaves))
+                elif "checkpoint" in head:
+                    proof = [unb64(each, 32, "consistency") for each in head["consistency"]]
+                    return _Page(entries, notices, head["checkpoint"].encode(), proof, head["next"], head["notice"])
+                else:
+                    notices.append(head)
+        except (msgspec.DecodeError, KeyError, TypeError, AttributeError, StopIteration) as error:
+            raise Unreachable("a line of the hub's answer cannot be read", where="/v1/entries") from error
+        raise Unreachable("the hub's answer breaks off", where="/v1/entries", mend="pull again")
+
+    def _leaf(self, lines: Iterator[bytes]) -> Leaf | Withheld:
+        first = next(lines)
+        if first.startswith(b'"'):
+            return Withheld(unb64(msgspec.json.decode(first), 32, "leaf hash"))
+        return self._received(first, batch.disclosures_of(next(lines)))
+
+    def _received(self, raw: bytes, disclosures: list[str]) -> Leaf:
+        """A pulled record, checked against its digests; of a kind this node does not know it is kept as it is."""
+        name = record.parse(raw).kind
+        if name in self.kinds:
+            return record.receive(self.kinds[name], raw, disclosures, self._digest_key, complete=False)
+        parsed = record.parse(raw)
+        _, texts = record.reveal(parsed, disclosures)
+        return Leaf(raw, texts, parsed.origin, parsed.kind, parsed.id, parsed.rev, parsed.op, None)
+
+    def _keep(self, page: _Page, published: Checkpoint) -> int:
+        """Append a page's entries, or, where it brings none, hold the checkpoint against the copy."""
+        seal = _PageSeal(self._ledger_key, page.checkpoint, page.consistency)
+        size = self.copy_store.size()
+        if [index for index, _, _ in page.entries] != list(range(size, size + len(page.entries))):
+            raise Unreachable("the entries are not the next ones", where="/v1/entries", mend="pull again")
+        mine = Checkpoint(self.hub, size, merkle.root(self.copy_store.tile, size))
+        if published.size < size or (published.size == size and published.root != mine.root):
+            proven(mine, published, [])
+        if not page.entries:
+            if published.size > size:
+                raise Unreachable("the hub holds more entries and sends none", where="/v1/entries", mend="pull again")
+            if self.copy.head.read() is None:
+                with self.copy.head.lock():
+                    self.copy.head.swap(None, page.checkpoint)
+            return 0
+        try:
+            self.copy.append([Submission(raw, leaves) for _, raw, leaves in page.entries], seal=seal)
+        except (ChainError, KeyRefused, RecordError) as error:
+            raise Tampered(f"an entry of the hub's ledger does not hold: {error}", mend="keep this copy and tell the other partners") from error
+        return len(page.entries)
+
+    # --- notices ---
+
+    def _carry_out(self, notice: dict[str, Any]) -> None:
+        """Do what a notice asks, and remember that it is done; the next pull acknowledges it."""
+        origin, kind, groups = notice.get("origin", ""), notice.get("kind", ""), set(notice.get("groups", ()))
+        if notice["type"] == "reissue":
+            self._refill(origin, int(notice.get("upto", 0)))
+        elif notice["type"] == "erase":
+            self._erase(origin, kind, groups)
+        with self.copy_store.transaction():
+            self.copy_store.put(_NOTICE, str(notice["notice"]))
+
+    def _refill(self, origin: str, upto: int) -> None:
+        """Pull old entries again and add what may be seen of them now."""
+        at = 0
+        while at < min(upto, self.copy_store.size()):
+            page = self._page(at, int(self.copy_store.get(_NOTICE) or "0"))
+            for index, raw, leaves in page.entries:
+                entry = self.copy_store.entry(index)
+                if entry is None or index >= upto:
+                    return
+                if entry.note != raw:
+                    raise Tampered(f"entry {index} is another than this copy holds", mend="keep this copy and tell the others")
+                if entry.origin == origin and leaves:
+                    self._fill(entry, leaves)
+            if page.next <= at:
+                return
+            at = page.next
+
+    def _fill(self, entry: Entry, leaves: Sequence[Leaf | Withheld]) -> None:
+        step = self.copy.check(Submission(entry.note, leaves))
+        store = self.copy_store
+        with store.transaction():
+            if entry.first is None:
+                first = store.append_leaves(leaves, step.hashes)
+                store.set_first(entry.index, first)
+            else:
+                first = entry.first
+                for number, (leaf, hash) in enumerate(zip(leaves, step.hashes, strict=True), first):
+                    if not isinstance(leaf, Withheld):
+                        store.fill_leaf(number, leaf, hash)
+            self.copy.index(leaves, first, renew=True)
+
+    def _erase(self, origin: str, kind: str, groups: set[str]) -> None:
+        """Give back what an agreement no longer grants: disclosures of groups, or whole records."""
+        for entry in list(_entries(self.copy_store)):
+            if entry.origin != origin or entry.first is None:
+                continue
+            with self.copy_store.transaction():
+                for held in list(self.copy_store.leaves(entry.first, entry.count)):
+                    if held.raw is None or record.parse(held.raw).kind != kind:
+                        continue
+                    hash = merkle.leaf_hash(held.raw)
+                    if "open" in groups:
+                        self.copy_store.withhold_leaf(held.number, hash)
+                    else:
+                        self.copy_store.forget_disclosures(held.number, hash, groups)
+        if "open" in groups:
+            with self.copy_store.transaction():
+                self.copy_store.drop_current(origin, kind)
+
+    # --- status and records ---
+
+    def status(self) -> dict[str, Any]:
+        """Where this node stands: own entries and how many are pushed, the copy and what it holds."""
+        raw = self.copy.head.read()
+        seen = ReaderSeal(self._ledger_key).read(raw) if raw else None
+        chain = self.own.chain(self.origin)
+        return {
+            "origin": self.origin,
+            "hub": self.hub,
+            "own": {"seq": chain.seq, "pushed": int(self.own_store.get(_PUSHED) or "0")},
+            "copy": {"size": self.copy_store.size(), "verified_size": seen.size if seen else 0,
+                     "root": b64(seen.root) if seen else None},
+            "records": [row._asdict() for row in self.copy_store.series() if row.standing or row.retracted],
+            "quarantined": len(self.own_store.quarantine()),
+        }  # fmt: skip
+
+    def records(self, kind: str) -> Iterator[dict[str, Any]]:
+        """Every standing record of a kind as this partner sees it: origin, id, rev, and its open and disclosed fields."""
+        for row in self.copy_store.series():
+            if row.kind != kind:
+                continue
+            for id, known in self.copy_store.walk(row.origin, kind):
+                held = next(self.copy_store.leaves(known.number, 1))
+                if known.op == "put" and held.raw is not None:
+                    yield {"origin": row.origin, "id": id, "rev": known.rev} | seen_fields(held)
+
+
+class _FirstSeal(ReaderSeal):
+    """A copy begins empty, without any checkpoint of its own: nothing is sealed until the hub's first page."""
+
+    def read(self, raw: bytes) -> Checkpoint:
+        return Checkpoint(self.name, 0, merkle.EMPTY) if raw == b"" else super().read(raw)
+
+    def make(self, checkpoint: Checkpoint, read: merkle.Reader) -> bytes:
+        return b""
+
+
+def seen_fields(held: Held) -> dict[str, Any]:
+    """The open and disclosed fields of a stored record, masks included."""
+    assert held.raw is not None
+    parsed = record.parse(held.raw)
+    fields, _ = record.reveal(parsed, held.disclosures.values())
+    found = dict(parsed.open)
+    for group in sorted(fields):
+        for name, value in fields[group].items():
+            found.setdefault(name, value)
+    return found
+
+
+def check_proof(text: bytes, leaf: bytes, key: VKey) -> tuple[int, Checkpoint]:
+    """Check a tlog-proof of a leaf; gives its index and the checkpoint it leads to. RecordError or KeyRefused otherwise."""
+    head, cut, checkpoint = text.partition(b"\n\n")
+    lines = head.decode("ascii", "replace").split("\n")
+    if not cut or len(lines) < 2 or lines[0] != "c2sp.org/tlog-proof@v1" or not lines[1].startswith("index "):
+        raise RecordError("not a tlog-proof", where="proof")
+    index = note.number(lines[1][6:], "proof index")
+    sealed = note.open_checkpoint(checkpoint, key)
+    path = [unb64(each, 32, "proof") for each in lines[2:]]
+    if merkle.root_from_path(leaf, index, sealed.size, path) != sealed.root:
+        raise RecordError("the path does not lead to the checkpoint's root", where="proof")
+    return index, sealed
+
+
+def _entries(store: Store) -> Iterator[Entry]:
+    at = 0
+    while page := store.entries(at, 256):
+        yield from page
+        at = page[-1].index + 1
+
+
+def _refused(reply: Reply) -> HubError:
+    """The hub's refusal as an error; its problems name fields and remedies, never values."""
+    try:
+        told = msgspec.json.decode(reply.body)
+        what, mend, listed = str(told.get("what", "")), str(told.get("mend", "")), told.get("problems", [])
+    except (msgspec.DecodeError, AttributeError):
+        return Unreachable(f"the hub answered {reply.status}")
+    error = RecordError(f"the hub refused ({reply.status}): {what}", mend=mend)
+    error.problems = tuple(Problem(p.get("where", ""), p.get("what", ""), p.get("mend", "")) for p in listed)
+    return Unreachable(what, mend=mend) if reply.status >= 500 else error
+
