@@ -308,8 +308,8 @@ class Gate:
     """Checks signed requests and signs their responses, at the hub.
 
     `own` is the hub's authority (host and port of its public URL) and `key` its private HTTP key; `keys`
-    finds a partner's key in force by keyid; `not_before` is the Unix second of the last restore: older requests
-    are refused, because their nonces may be lost. Safe for many threads as far as `keys` and `nonces` are.
+    finds a partner's key in force by keyid; `not_before` is the Unix second of the last restore: older
+    requests are refused, because their nonces may be lost. Safe for many threads if `keys` and `nonces` are.
     """
 
     def __init__(
