@@ -272,7 +272,6 @@ def path_parameter(name: str, description: str, example: str, **schema: Any) -> 
 
 def describe(spec: Any) -> None:
     """Name the shared parts of the document: the problem form and the signature scheme."""
-    spec.components.schema("Problem", schema=ProblemSchema)
     # flask-smorest describes its own paging, which nothing here has.
     spec.components.schemas.pop("PaginationMetadata", None)
     spec.components.response(
