@@ -180,8 +180,6 @@ class Desk:
         assert held.raw is not None and entry.first is not None
         hashes = [x.hash or merkle.leaf_hash(x.raw or b"") for x in store.leaves(entry.first, entry.count)]
         index = held.number - entry.first
-        checkpoint, published = self.ledger.checkpoint()
-        path = "".join(b64(each) + "\n" for each in merkle.inclusion(store.tile, entry.index, published.size))
         custody = self.ledger.chain(entry.origin).custody
         return {
             "bundle": f"{self.ledger.hub}/{BUNDLE}",
@@ -190,7 +188,7 @@ class Desk:
             "path": {"index": index, "count": entry.count, "hashes": [b64(x) for x in merkle.path_of(index, hashes)]},
             "note": entry.note.decode(),
             "keys": [each.note.decode() for each in store.key_entries(entry.origin)],
-            "proof": f"c2sp.org/tlog-proof@v1\nindex {entry.index}\n{path}\n{checkpoint.decode()}",
+            "proof": self.ledger.proof(entry.index, *self.ledger.checkpoint()),
             "clauses": list(decision.clauses),
             "custody": custody,
         }

@@ -163,7 +163,7 @@ class Ledger:
 
     def __init__(self, store: Store, head: HeadFile, seal: Seal, hub: str, trust: Trust, *, whole: bool = True) -> None:
         """`hub` is the name in every entry's first line; `whole` says that every leaf is held (false for a partner's copy)."""
-        self.store, self.head, self.seal, self.hub, self.trust, self._whole = store, head, seal, hub, trust, whole
+        self.store, self.head, self.seal, self.hub, self.trust, self.whole = store, head, seal, hub, trust, whole
         self._settled: tuple[int, bytes] | None = None
 
     # --- start ---
@@ -218,7 +218,7 @@ class Ledger:
         last = self.store.entry(size - 1)
         assert last is not None
         found = self.seal.read(last.checkpoint)
-        if found.size < size and self._whole:
+        if found.size < size and self.whole:
             raise Tampered("the last entry carries no checkpoint of its size", where="store", mend="run fsck")
         if found.size == size:
             self._refuse_other_tree(found, size)
@@ -291,7 +291,7 @@ class Ledger:
             batch.check_leaves(entry, hashes)
             if any(not isinstance(leaf, Withheld) and leaf.origin != entry.origin for leaf in submission.leaves):
                 raise RecordError("a record of another origin than the batch's", where="batch")
-        elif isinstance(entry, Batch) and self._whole:
+        elif isinstance(entry, Batch) and self.whole:
             raise RecordError("a batch without its records", where="batch")
         elif isinstance(entry, KeyEntry) and submission.leaves:
             raise RecordError("a key/v1 with records", where="entry")
@@ -344,10 +344,10 @@ class Ledger:
 
     def _refuse_gap(self, leaf: Leaf, before: Known | None) -> None:
         rev, op = (before.rev, before.op) if before else (0, "")
-        if leaf.rev != rev + 1 if self._whole else leaf.rev <= rev:
+        if leaf.rev != rev + 1 if self.whole else leaf.rev <= rev:
             raise RecordError(f"rev {leaf.rev} where {rev + 1} follows", where=f"{leaf.kind} {leaf.id}",
                               mend="an origin counts each record's revisions without a gap")  # fmt: skip
-        if leaf.op == "retract" and op != "put" and self._whole:
+        if leaf.op == "retract" and op != "put" and self.whole:
             raise RecordError("a retraction of what does not stand", where=f"{leaf.kind} {leaf.id}")
 
     # --- serve ---
@@ -373,10 +373,12 @@ class Ledger:
 
     def receipt(self, entry: Entry) -> str:
         """The tlog-proof of an entry under the checkpoint of its append: the same text each time."""
-        sealed = self.seal.read(entry.checkpoint)
-        path = merkle.inclusion(self.store.tile, entry.index, sealed.size)
-        lines = "".join(b64(each) + "\n" for each in path)
-        return f"{PROOF_HEADER}\nindex {entry.index}\n{lines}\n{entry.checkpoint.decode()}"
+        return self.proof(entry.index, entry.checkpoint, self.seal.read(entry.checkpoint))
+
+    def proof(self, index: int, raw: bytes, sealed: Checkpoint) -> str:
+        """The tlog-proof of the entry at `index` under a checkpoint of this ledger (c2sp.org/tlog-proof)."""
+        lines = "".join(b64(each) + "\n" for each in merkle.inclusion(self.store.tile, index, sealed.size))
+        return f"{PROOF_HEADER}\nindex {index}\n{lines}\n{raw.decode()}"
 
     def chain(self, origin: str) -> Chain:
         return self.store.chain(origin)

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from hub import batch, merkle, note, record
+from hub.audit import check_proof, entries
 from hub.canonical import b64, unb64
 from hub.errors import ChainError, HubError, KeyRefused, Problem, RecordError, Tampered, Unreachable
 from hub.intake import Issuer
@@ -291,9 +292,6 @@ class Node:
         if not page.entries:
             if published.size > size:
                 raise Unreachable("the hub holds more entries and sends none", where="/v1/entries", mend="pull again")
-            if self.copy.head.read() is None:
-                with self.copy.head.lock():
-                    self.copy.head.swap(None, page.checkpoint)
             return 0
         try:
             self.copy.append([Submission(raw, leaves) for _, raw, leaves in page.entries], seal=seal)
@@ -346,7 +344,7 @@ class Node:
 
     def _erase(self, origin: str, kind: str, groups: set[str]) -> None:
         """Give back what an agreement no longer grants: disclosures of groups, or whole records."""
-        for entry in list(_entries(self.copy_store)):
+        for entry in list(entries(self.copy)):
             if entry.origin != origin or entry.first is None:
                 continue
             with self.copy_store.transaction():
@@ -410,27 +408,6 @@ def seen_fields(held: Held) -> dict[str, Any]:
         for name, value in fields[group].items():
             found.setdefault(name, value)
     return found
-
-
-def check_proof(text: bytes, leaf: bytes, key: VKey) -> tuple[int, Checkpoint]:
-    """Check a tlog-proof of a leaf; gives its index and the checkpoint it leads to. RecordError or KeyRefused otherwise."""
-    head, cut, checkpoint = text.partition(b"\n\n")
-    lines = head.decode("ascii", "replace").split("\n")
-    if not cut or len(lines) < 2 or lines[0] != "c2sp.org/tlog-proof@v1" or not lines[1].startswith("index "):
-        raise RecordError("not a tlog-proof", where="proof")
-    index = note.number(lines[1][6:], "proof index")
-    sealed = note.open_checkpoint(checkpoint, key)
-    path = [unb64(each, 32, "proof") for each in lines[2:]]
-    if merkle.root_from_path(leaf, index, sealed.size, path) != sealed.root:
-        raise RecordError("the path does not lead to the checkpoint's root", where="proof")
-    return index, sealed
-
-
-def _entries(store: Store) -> Iterator[Entry]:
-    at = 0
-    while page := store.entries(at, 256):
-        yield from page
-        at = page[-1].index + 1
 
 
 def _refused(reply: Reply) -> HubError:

@@ -1,0 +1,283 @@
+"""Looks at what is stored or served and says what that proves: fsck, rebuild, verify, and one record's evidence.
+
+Rule 1. An audit trusts nothing it can compute again. Rule 2. It repairs nothing: rebuild derives views anew through the
+same steps that an append takes, and what it finds damaged below them is reported, never mended.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from hub import batch, merkle, note, record
+from hub.batch import Batch, Chain
+from hub.canonical import b64, unb64
+from hub.errors import HubError, KeyRefused, RecordError, Tampered
+from hub.kinds import Kind
+from hub.ledger import GROUP, Ledger, Submission, Trust
+from hub.note import VKey
+from hub.record import Leaf, Withheld
+from hub.store.base import Entry, Held
+
+PAGE = 256
+
+
+class _Undo(Exception):
+    """Leaves the transaction of a trial without keeping anything."""
+
+
+@dataclass
+class Report:
+    """What an audit found: `proved` in words, `problems` that need a person, counts for the machine."""
+
+    proved: list[str] = field(default_factory=list)
+    unproven: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    size: int = 0
+    root: str = ""
+    records: int = 0
+    origins: dict[str, int] = field(default_factory=dict)
+
+
+# --- the store ---
+
+
+def entries(ledger: Ledger) -> Iterator[Entry]:
+    """Every stored entry in order."""
+    at = 0
+    while page := ledger.store.entries(at, PAGE):
+        yield from page
+        at += len(page)
+
+
+def _leaf(held: Held, kinds: Mapping[str, Kind], digest_key: bytes) -> Leaf | Withheld:
+    if held.raw is None:
+        return Withheld(held.hash or b"")
+    kind = kinds.get(record.parse(held.raw).kind)
+    texts = list(held.disclosures.values())
+    if kind is not None:
+        return record.receive(kind, held.raw, texts, digest_key, complete=False)
+    parsed = record.parse(held.raw)
+    record.reveal(parsed, texts)
+    return Leaf(held.raw, held.disclosures, parsed.origin, parsed.kind, parsed.id, parsed.rev, parsed.op, None)
+
+
+def _derive(ledger: Ledger, kinds: Mapping[str, Kind], digest_key: bytes) -> Report:
+    """Derive every view from entries and leaves, inside the caller's transaction; raises where one does not hold."""
+    report, origins = Report(), Counter[str]()
+    ledger.store.clear_views()
+    for entry in entries(ledger):
+        leaves = None
+        if entry.first is not None:
+            leaves = [_leaf(held, kinds, digest_key) for held in ledger.store.leaves(entry.first, entry.count)]
+        try:
+            step = ledger.check(Submission(entry.note, leaves))
+            ledger.follow(step)
+            if leaves is not None and entry.first is not None:
+                ledger.index(leaves, entry.first, renew=not ledger.whole)
+        except HubError as error:
+            raise Tampered(f"entry {entry.index} of {entry.origin} does not hold: {error}", where="store") from error
+        if step.text_hash != entry.text_hash or step.entry.seq != entry.seq:
+            raise Tampered(f"entry {entry.index} stands under another name than its text has", where="store")
+        tiles = merkle.grow(entry.index, [merkle.leaf_hash(entry.note)], ledger.store.tile)
+        ledger.store.put_tiles(tiles)
+        origins[entry.origin] += 1
+        report.records += len(leaves or ())
+    report.size, report.origins = ledger.store.size(), dict(sorted(origins.items()))
+    report.root = b64(merkle.root(ledger.store.tile, report.size))
+    return report
+
+
+def fsck(ledger: Ledger, kinds: Mapping[str, Kind], digest_key: bytes) -> Report:
+    """Hash everything stored again and hold it against entries, head file and views; changes nothing."""
+    problems = [f"the store's own check: {line}" for line in ledger.store.check()]
+    report = Report()
+    before = ledger.store.view_digests()
+    after = before
+    try:
+        with ledger.store.transaction():
+            report = _derive(ledger, kinds, digest_key)
+            after = ledger.store.view_digests()
+            raise _Undo
+    except _Undo:
+        pass
+    except HubError as error:
+        problems.append(str(error))
+    problems += [f"the {view} view is not what the entries give; run rebuild" for view in before if before[view] != after[view]]
+    if not problems:
+        problems += _against_head(ledger, report)
+    report.problems = problems
+    if not problems:
+        report.proved = [
+            f"{report.size} entries: every signature, key, seq and prev holds, and the tree has the published root",
+            f"{report.records} records hash to the roots their batches sign; every disclosure fits its digest",
+            "chains, current records, counts and tiles are what the entries give",
+        ]
+    return report
+
+
+def _against_head(ledger: Ledger, report: Report) -> list[str]:
+    head = ledger.checkpoint()[1]
+    if head.size > report.size:
+        return [f"{head.size} entries were published and {report.size} are stored: an older copy was restored"]
+    if merkle.root(ledger.store.tile, head.size) != head.root:
+        return [f"the stored tree of {head.size} entries is not the published one"]
+    return []
+
+
+def rebuild(ledger: Ledger, kinds: Mapping[str, Kind], digest_key: bytes) -> tuple[Report, list[str]]:
+    """Derive every view anew and keep it; gives the names of the views that changed (none on a sound store)."""
+    before = ledger.store.view_digests()
+    with ledger.store.transaction():
+        report = _derive(ledger, kinds, digest_key)
+        problems = _against_head(ledger, report)
+        if problems:
+            raise Tampered("; ".join(problems), where="store")
+        after = ledger.store.view_digests()
+    return report, [view for view in before if before[view] != after[view]]
+
+
+# --- a ledger as served ---
+
+
+class Served(Protocol):
+    """A ledger as anybody may read it: checkpoint and entry bundles (C2SP tlog-tiles)."""
+
+    def checkpoint(self) -> bytes: ...
+    def bundle(self, index: int, width: int) -> bytes: ...
+
+
+def verify(
+    served: Served, hub: str, key: VKey, trust: Trust | None, progress: Callable[[int, int], None] | None = None
+) -> Report:
+    """Replay a ledger from its first entry: every chain and signature, and the tree under the signed checkpoint.
+
+    Without `trust` the first key of each origin is taken as found, and the report says so. Tampered where anything fails.
+    """
+    raw = served.checkpoint()
+    checkpoint = note.open_checkpoint(raw, key)
+    chains: dict[str, Chain] = {}
+    tiles: dict[tuple[int, int], bytes] = {}
+    report = Report(size=checkpoint.size, root=b64(checkpoint.root))
+    unpinned = set()
+    for first in range(0, checkpoint.size, GROUP):
+        width = min(GROUP, checkpoint.size - first)
+        notes = list(_unbundle(served.bundle(first // GROUP, width), width))
+        for index, each in enumerate(notes, first):
+            unpinned |= _follow(hub, each, index, chains, trust, report)
+        hashes = [merkle.leaf_hash(each) for each in notes]
+        tiles.update(merkle.grow(first, hashes, lambda level, n: tiles.get((level, n), b"")))
+        if progress:
+            progress(first + width, checkpoint.size)
+    if merkle.root(lambda level, n: tiles.get((level, n), b""), checkpoint.size) != checkpoint.root:
+        raise Tampered("the entries do not hash to the signed root", where="checkpoint")
+    report.origins = {origin: chain.seq for origin, chain in sorted(chains.items())}
+    report.proved = [
+        f"the checkpoint of {checkpoint.size} entries is signed by {key.handle}, and the entries hash to its root",
+        f"{len(chains)} origins: no gap, no rewrite, each entry signed by exactly the keys in force",
+        f"{report.records} records are counted by signed batches",
+    ]
+    report.unproven = ["that a record is true", "that this is the newest checkpoint: compare with witnesses or other partners"]
+    if unpinned:
+        report.unproven.append(f"whose the first keys are (not pinned): {', '.join(sorted(unpinned))}")
+    return report
+
+
+def _unbundle(raw: bytes, width: int) -> Iterator[bytes]:
+    at = 0
+    for _ in range(width):
+        size = int.from_bytes(raw[at : at + 2], "big")
+        yield raw[at + 2 : at + 2 + size]
+        at += 2 + size
+    if at != len(raw):
+        raise Tampered("an entry bundle is cut short or too long", where="ledger")
+
+
+def _follow(
+    hub: str, raw: bytes, index: int, chains: dict[str, Chain], trust: Trust | None, report: Report
+) -> set[str]:
+    try:
+        parsed = note.parse(raw)
+        entry = batch.parse(hub, parsed.text)
+        pin = trust(entry.origin) if trust else None
+        first = pin.first_key if pin else None
+        free = first is None and entry.origin not in chains
+        chain = chains.get(entry.origin, Chain(entry.origin))
+        chains[entry.origin] = chain.follow(entry, parsed, pin=batch.text_hash(parsed.text) if free else first)
+    except HubError as error:
+        raise Tampered(f"entry {index} does not hold: {error}", where="ledger") from error
+    report.records += entry.count if isinstance(entry, Batch) else 0
+    return {entry.origin} if free else set()
+
+
+# --- one record's evidence ---
+
+
+def check_evidence(bundle: Mapping[str, Any], hub: str, key: VKey, trust: Trust) -> tuple[dict[str, Any], list[str]]:
+    """Check an evidence bundle offline, in the order checkpoint → inclusion → keys → path → record → disclosures.
+
+    Gives the fields it shows and the steps that held; raises at the first that does not.
+    """
+    try:
+        raw_note, raw = bundle["note"].encode(), bundle["record"].encode()
+        proof, path = bundle["proof"].encode(), bundle["path"]
+        keys, disclosures = [each.encode() for each in bundle["keys"]], list(bundle["disclosures"])
+        index, count, hashes = int(path["index"]), int(path["count"]), list(path["hashes"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RecordError("not an evidence bundle", where="bundle") from error
+    at, checkpoint = check_proof(proof, merkle.leaf_hash(raw_note), key)
+    parsed_note = note.parse(raw_note)
+    entry = batch.parse(hub, parsed_note.text)
+    parsed = record.parse(raw)
+    if not isinstance(entry, Batch) or entry.count != count or entry.origin != parsed.origin:
+        raise RecordError("the note is not the batch of this record", where="note")
+    note.verify_exactly(parsed_note, _keys_in_force(hub, entry, keys, trust))
+    siblings = [unb64(each, 32, "path") for each in hashes]
+    if b64(merkle.root_from_path(merkle.leaf_hash(raw), index, count, siblings)) != entry.root:
+        raise RecordError("the record does not hash to the batch's root", where="path")
+    fields, _ = record.reveal(parsed, disclosures)
+    shown = dict(parsed.open)
+    for group in sorted(fields):
+        shown |= {name: value for name, value in fields[group].items() if name not in shown}
+    return shown, [
+        f"checkpoint of {checkpoint.size} entries signed by {key.handle}",
+        f"batch {entry.seq} of {entry.origin} is entry {at} of that ledger",
+        "the batch is signed by exactly the keys its key entries name, back to the pinned first one",
+        f"the record is number {index + 1} of {count} in that batch",
+        f"{len(fields)} groups disclosed, each with the digest the record holds",
+    ]
+
+
+def _keys_in_force(hub: str, entry: Batch, keys: Sequence[bytes], trust: Trust) -> Sequence[VKey]:
+    """The keys that must have signed a batch, following the key entries' `next` from the pinned first one."""
+    pin = trust(entry.origin)
+    expected = None
+    for raw in keys:
+        parsed = note.parse(raw)
+        each = batch.parse(hub, parsed.text)
+        if isinstance(each, Batch) or each.origin != entry.origin:
+            raise RecordError("not a key entry of this origin", where="keys")
+        if expected is None:
+            if pin is None or pin.first_key != batch.text_hash(parsed.text):
+                raise KeyRefused(f"the first key of {entry.origin} is not the pinned one", mend="check the pins you hold")
+        elif batch.keys_hash(each.keys) != expected:
+            raise KeyRefused("a key entry was not announced by the one before", where="keys")
+        note.verify_exactly(parsed, each.keys)
+        if batch.text_hash(parsed.text) == entry.keys:
+            return each.keys
+        expected = each.next
+    raise KeyRefused("the key entry that the batch names is missing", where="keys")
+
+
+def check_proof(text: bytes, leaf: bytes, key: VKey) -> tuple[int, note.Checkpoint]:
+    """Check a tlog-proof of a leaf; gives its index and the checkpoint it leads to. RecordError or KeyRefused otherwise."""
+    head, cut, checkpoint = text.partition(b"\n\n")
+    lines = head.decode("ascii", "replace").split("\n")
+    if not cut or len(lines) < 2 or lines[0] != "c2sp.org/tlog-proof@v1" or not lines[1].startswith("index "):
+        raise RecordError("not a tlog-proof", where="proof")
+    index = note.number(lines[1][6:], "proof index")
+    sealed = note.open_checkpoint(checkpoint, key)
+    path = [unb64(each, 32, "proof") for each in lines[2:]]
+    if merkle.root_from_path(leaf, index, sealed.size, path) != sealed.root:
+        raise RecordError("the path does not lead to the checkpoint's root", where="proof")
+    return index, sealed
