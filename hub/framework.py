@@ -368,7 +368,14 @@ class Framework:
 def correspondents(open_: Mapping[str, Any]) -> tuple[str, ...]:
     """The regions that a record's open fields name as sender and addressee, in their short form; empty for most kinds."""
     found = (open_.get("from_region"), open_.get("to_region"))
-    return tuple(code[:-3] if len(code) == 12 and code.endswith("000") else code for code in found if code)
+    return tuple(_short(code) for code in found if isinstance(code, str))
+
+
+def _short(code: str) -> str:
+    """A region code without the zeros that fill it up: 330503000000 -> 330503, 330483100000 -> 330483100."""
+    while len(code) > 6 and code.endswith("000"):
+        code = code[:-3]
+    return code
 
 
 # --- to plain values and back ---
@@ -897,9 +904,12 @@ def _given(framework: Framework, on: date) -> _Given:
     return given
 
 
-def diff(old: Framework, new: Framework, on: date) -> list[Change]:
-    """Who gains or loses which group, per partner, origin, kind and agreement, as of one date."""
-    before, after = _given(old, on), _given(new, on)
+def diff(old: Framework, new: Framework, on: date, was: date | None = None) -> list[Change]:
+    """Who gains or loses which group, per partner, origin, kind and agreement: the old on `was`, the new on `on`.
+
+    Without `was` both are taken on `on`, so that only the change of the text shows; with it, days that passed show too.
+    """
+    before, after = _given(old, was or on), _given(new, on)
     changes = []
     for key in sorted(before.keys() | after.keys()):
         had, has = before.get(key, frozenset()), after.get(key, frozenset())
