@@ -427,8 +427,13 @@ class SqliteStore:
         rows = self._db().execute(f"SELECT {_columns(names)} FROM pull WHERE {where} ORDER BY number", values)
         return [Pull(**(dict(zip(names, row, strict=True)) | {"full": bool(row[names.index("full")])})) for row in rows]
 
-    def pulls(self, since: str) -> list[Pull]:
-        return self._pulls("started >= ?", since)
+    def pull_days(self, code: str, since: str) -> list[tuple[str, tuple[str, ...]]]:
+        rows = self._db().execute(
+            "SELECT substr(started, 1, 10), group_concat(DISTINCT state) FROM pull WHERE code = ? AND started >= ?"
+            " GROUP BY 1 ORDER BY 1",
+            (code, since),
+        )
+        return [(day, tuple(states.split(","))) for day, states in rows]
 
     def last_pulls(self) -> list[Pull]:
         newest = "SELECT max(number) FROM pull GROUP BY code, feed"

@@ -1,0 +1,283 @@
+"""How things stand, as one plain dict that page, JSON, CLI and metrics all render.
+
+Rule 1. A state is earned: it comes from the age of the last success against what was agreed, never from the last exit.
+On time up to the agreed freshness, late up to twice that, failing beyond; `action` where a person must look; `never`
+before the first success. Rule 2. The whole is the worst of its parts. Rule 3. References and counts only, never a value.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from hub import __version__, batch, note
+from hub.batch import Batch
+from hub.canonical import b64
+from hub.framework import HUB, Framework, Member
+from hub.ledger import Ledger
+from hub.nightly import Nightly
+from hub.store.base import Pull, Store
+
+VERIFIED = "verified"
+DAYS = 30
+ORDER = ("action", "failing", "late", "never", "paused", "on_time")
+_WORDS = {
+    "ok": ("一切正常", "All is well"),
+    "late": ("有辖区晚于约定时间", "A jurisdiction is later than agreed"),
+    "failing": ("有辖区数据中断", "A jurisdiction's data has stopped"),
+    "action": ("有辖区需要处理", "A jurisdiction needs you"),
+    "never": ("尚未运行", "Nothing has run yet"),
+}
+
+
+@dataclass(frozen=True)
+class Feeds:
+    """What the pulls say of one jurisdiction: last success and attempt, the newest run of each feed."""
+
+    success: datetime | None
+    attempt: datetime | None
+    newest: tuple[Pull, ...]
+
+
+class Status:
+    """Builds the dict; holds nothing between calls."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        framework: Callable[[], Framework],
+        nightly: Nightly,
+        feeds: Mapping[str, int],
+        *,
+        demo: bool,
+        zone: ZoneInfo,
+        zone_name: str,
+        pull_every: timedelta,
+        now: Callable[[], datetime],
+    ) -> None:
+        """`feeds` says how many feeds each custodial jurisdiction declares."""
+        self._ledger, self._framework, self._nightly, self._feeds = ledger, framework, nightly, feeds
+        self._demo, self._zone, self._zone_name, self._every, self._now = demo, zone, zone_name, pull_every, now
+        self._store: Store = ledger.store
+
+    def __call__(self) -> dict[str, Any]:
+        now = self._now().astimezone(self._zone)
+        jurisdictions = sorted(
+            (self._jurisdiction(member, now) for member in self._framework().members.values()),
+            key=lambda row: (ORDER.index(row["state"]), row["code"]),
+        )
+        numbers = {
+            "records_today": self._records_of(now.date()),
+            "records": sum(row.standing for row in self._store.series() if row.origin != HUB),
+            "open_differences": len(self._store.differences()),
+            "quarantined": sum(row["quarantined"] for row in jurisdictions),
+        }
+        return {
+            "hub": {"name": self._ledger.hub, "demo": self._demo, "time_zone": self._zone_name, "version": __version__},
+            "as_of": now.isoformat(timespec="seconds"),
+            "verdict": self._verdict(jurisdictions),
+            "numbers": numbers,
+            "ledger": self._ledger_part(),
+            "night": self._night_part(),
+            "jurisdictions": jurisdictions,
+            "events": self._events(now),
+        }
+
+    # --- one jurisdiction ---
+
+    def _jurisdiction(self, member: Member, now: datetime) -> dict[str, Any]:
+        framework = self._framework()
+        names = framework.agreements_of(member.code, now.date())
+        agreed = min((framework.agreements[name].freshness for name in names), default=timedelta(days=1))
+        pulls = self._pulls(member)
+        success = pulls.success
+        series = [row for row in self._store.series() if row.origin == member.code]
+        return {
+            "code": member.code,
+            "name": dict(member.name),
+            "tier": member.tier,
+            "agreements": list(names),
+            "custody": member.custody,
+            "state": self._state(pulls, agreed, now),
+            "last_success": _iso(success),
+            "last_attempt": _iso(pulls.attempt),
+            "problem": self._problem(pulls),
+            "agreed_hours": int(agreed.total_seconds() // 3600),
+            "fresh_until": _iso(success + agreed if success else None),
+            "next": _iso(pulls.attempt + self._every) if pulls.attempt and member.custody == "custodial" else None,
+            "records": sum(row.standing for row in series),
+            "retracted": sum(row.retracted for row in series),
+            "quarantined": len(self._store.quarantine(member.code)),
+            "differences": sum(each.origin == member.code for each in self._store.differences()),
+            "read": sum(pull.read for pull in pulls.newest),
+            "stored": sum(pull.stored for pull in pulls.newest),
+            "strip": self._strip(member.code, now.date()),
+        }
+
+    def _pulls(self, member: Member) -> Feeds:
+        if member.custody == "self":
+            return self._node(member.code)
+        runs = [pull for pull in self._store.last_pulls() if pull.code == member.code]
+        newest = {pull.feed: pull for pull in runs}
+        good = {pull.feed: datetime.fromisoformat(pull.ended) for pull in runs if pull.state == "succeeded" and pull.ended}
+        whole = len(good) >= self._feeds.get(member.code, 1)
+        ended = [datetime.fromisoformat(pull.ended or pull.started) for pull in newest.values()]
+        return Feeds(min(good.values()) if good and whole else None, max(ended, default=None), tuple(newest.values()))
+
+    def _node(self, code: str) -> Feeds:
+        """A city's own node was well when it last pushed or pulled."""
+        seen = [datetime.fromisoformat(acked.at) for acked in self._store.acked() if acked.partner == code]
+        chain = self._ledger.chain(code)
+        if chain.seq and (entry := self._store.entry_at(code, chain.seq)) is not None:
+            seen.append(datetime.fromisoformat(batch.parse(self._ledger.hub, note.parse(entry.note).text).time))
+        return Feeds(max(seen, default=None), max(seen, default=None), ())
+
+    def _state(self, pulls: Feeds, agreed: timedelta, now: datetime) -> str:
+        if any(pull.state == "failed" for pull in pulls.newest):
+            return "action"
+        if pulls.success is None:
+            return "never" if pulls.attempt is None else "failing"
+        age = now - pulls.success
+        return "on_time" if age <= agreed else "late" if age <= 2 * agreed else "failing"
+
+    def _problem(self, pulls: Feeds) -> dict[str, str] | None:
+        told = [pull.problem for pull in pulls.newest if pull.problem]
+        return {"zh": "；".join(told), "en": "; ".join(told)} if told else None
+
+    def _strip(self, code: str, today: date) -> list[dict[str, str]]:
+        first = today - timedelta(days=DAYS - 1)
+        days = {day: states for day, states in self._store.pull_days(code, first.isoformat())}
+        strip = []
+        for n in range(DAYS):
+            day = (first + timedelta(days=n)).isoformat()
+            states = days.get(day, ())
+            if not states:
+                state = "never"
+            elif set(states) <= {"succeeded", "running"}:
+                state = "on_time"
+            else:
+                state = "late" if "succeeded" in states else "failing"
+            strip.append({"day": day, "state": state})
+        return strip
+
+    # --- the whole ---
+
+    def _verdict(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        states = {row["state"] for row in rows}
+        worst = next((state for state in ORDER if state in states), "never")
+        if states == {"never"} or not rows:
+            state = "never"
+        else:
+            state = {"on_time": "ok", "paused": "ok", "never": "late"}.get(worst, worst)
+        concerned = [row for row in rows if row["state"] not in ("on_time", "paused")]
+        zh, en = _WORDS[state]
+        cause = action = None
+        if concerned and state != "never":
+            zh, en = f"{len(concerned)} 个辖区需要关注：{zh}", f"{len(concerned)} of {len(rows)} jurisdictions: {en}"
+            cause = {
+                "zh": "；".join(f"{row['name']['zh']}：{_say(row, 'zh')}" for row in concerned[:5]),
+                "en": "; ".join(f"{row['name']['en']}: {_say(row, 'en')}" for row in concerned[:5]),
+            }
+            action = {"zh": "查看下表首行，按提示处理", "en": "See the first rows below and do what they say"}
+        elif state == "never":
+            action = {"zh": "首次拉取完成后显示状态", "en": "The state shows once the first pull is done"}
+        return {"state": state, "zh": zh, "en": en, "cause": cause, "action": action}
+
+    def _ledger_part(self) -> dict[str, Any]:
+        _, head = self._ledger.checkpoint()
+        verified = json.loads(self._store.get(VERIFIED) or "{}")
+        last = self._store.entry(head.size - 1) if head.size else None
+        return {
+            "size": head.size,
+            "root": b64(head.root),
+            "checkpoint_at": batch.parse(self._ledger.hub, note.parse(last.note).text).time if last else None,
+            "verified_at": verified.get("at"),
+            "verified_size": verified.get("size"),
+            "witnessed": None,
+        }
+
+    def _night_part(self) -> dict[str, Any]:
+        rows = []
+        for name, agreement in sorted(self._framework().agreements.items()):
+            last = next((night for night in self._store.nights(name, 5) if night.state == "committed"), None)
+            rows.append(
+                {
+                    "agreement": name,
+                    "name": dict(agreement.name),
+                    "next": _iso(self._nightly.next(name)),
+                    "last": {
+                        "night": last.night,
+                        "state": last.state,
+                        "committed_at": last.result.get("committed_at"),
+                        "compared": last.result.get("compared"),
+                        "repaired": last.result.get("repaired"),
+                        "differences": last.result.get("open_differences"),
+                        "not_compared": last.result.get("not_compared", []),
+                    }
+                    if last
+                    else None,
+                }
+            )
+        return {"next": min((row["next"] for row in rows), default=None), "agreements": rows}
+
+    def _records_of(self, day: date) -> int:
+        """Records in batches whose stated time is of this day, counted back from the ledger's end."""
+        total, size = 0, self._ledger.checkpoint()[1].size
+        while size > 0:
+            first = max(0, size - 256)
+            for entry in reversed(self._store.entries(first, size - first)):
+                parsed = batch.parse(self._ledger.hub, note.parse(entry.note).text)
+                if datetime.fromisoformat(parsed.time).astimezone(self._zone).date() < day:
+                    return total
+                if isinstance(parsed, Batch) and parsed.origin != HUB:
+                    total += parsed.count
+            size = first
+        return total
+
+    def _events(self, now: datetime) -> list[dict[str, Any]]:
+        names = {code: member.name for code, member in self._framework().members.items()}
+        events = []
+        for pull in self._store.last_pulls():
+            name = names.get(pull.code, {"zh": pull.code, "en": pull.code})
+            good = pull.state == "succeeded"
+            events.append(
+                {
+                    "at": pull.ended or pull.started,
+                    "state": "ok" if good else "action" if pull.state == "failed" else "late",
+                    "code": pull.code,
+                    "zh": f"{name['zh']} {pull.feed}：" + (f"读取 {pull.read} 条，新增或变更 {pull.stored} 条" if good else pull.problem),
+                    "en": f"{name['en']} {pull.feed}: " + (f"read {pull.read}, stored {pull.stored}" if good else pull.problem),
+                }
+            )
+        for name, agreement in self._framework().agreements.items():
+            for night in self._store.nights(name, 3):
+                if night.state == "committed":
+                    result = night.result
+                    events.append(
+                        {
+                            "at": result["committed_at"],
+                            "state": "late" if result["not_compared"] else "ok",
+                            "code": None,
+                            "zh": f"{agreement.name['zh']} {night.night} 对账：比对 {result['compared']} 条，待处理差异 {result['open_differences']} 项",
+                            "en": f"{agreement.name['en']} {night.night}: compared {result['compared']}, {result['open_differences']} open differences",
+                        }
+                    )
+        return sorted(events, key=lambda event: datetime.fromisoformat(event["at"]), reverse=True)[:20]
+
+
+def _say(row: dict[str, Any], lang: str) -> str:
+    if row["problem"]:
+        return str(row["problem"][lang])
+    words = {
+        "late": ("晚于约定时间", "later than agreed"),
+        "failing": ("超过约定时间两倍", "more than twice the agreed time"),
+        "never": ("从未成功", "never succeeded"),
+        "action": ("需要处理", "needs attention"),
+    }
+    return words[row["state"]][lang == "en"]
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return moment.isoformat(timespec="seconds") if moment else None
