@@ -1,0 +1,482 @@
+"""Settings: the config folder read into frozen values, every problem of every file at once with file and line.
+
+Owns hub.yaml, the secrets it refers to, the catalogue of regions, and what only shows when the files are held against
+each other (a declaration's code is a member, kinds exist, a name fits its region code). framework.yaml, the kinds and
+the cities' declarations are read by their own rooms. Secrets are references, env:NAME or file:PATH; they are read when
+they are needed, and no message ever holds one. Relative paths start at the folder that holds hub.yaml.
+May never write, and never opens a network connection.
+"""
+
+import os
+import re
+import stat
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from adapters.declaration import Declaration
+from adapters.declaration import load as load_declaration
+from marshmallow import Schema, ValidationError, fields, validate
+
+from adapters.declared import Code, DeclarationError, Doc, read_yaml
+from adapters.declared import check as check_shape
+from hub import framework as rules
+from hub.errors import ConfigError
+from hub.framework import Framework, did_you_mean, parse_framework, span_field
+from hub.kinds import Kind, load_kinds
+from hub.note import is_name
+
+T = TypeVar("T")
+
+_MOST_SECRET = 64 << 10
+_PATHS = ("directory", "ca_file")
+_reference = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]{0,127}|file:[^\x00-\x1f]{1,1000}").fullmatch
+_secret_name = re.compile(r"(?:.*_)?(?:key|secret|password|passwd|token|passphrase|ak|sk)").fullmatch
+_host_name = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?").fullmatch
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one caller may take: the largest request body in bytes, and how many of its nonces are remembered."""
+
+    body_bytes: int = 9 << 20
+    nonces_per_key: int = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class HubSettings:
+    """hub.yaml. `name` stands in every signature; `head` is the head file, None for the place the app chooses.
+
+    `passphrase` is a secret's reference, `tiles` says who may read the ledger tiles: members or everybody.
+    """
+
+    name: str
+    public_url: str
+    time_zone: str
+    host: str
+    port: int
+    data: Path
+    head: Path | None
+    passphrase: str
+    tiles: str
+    pull_every: timedelta
+    adapters: tuple[Path, ...]
+    connections: Mapping[str, Mapping[str, Any]]
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The whole configuration. `folder` is where relative secrets start, `regions` region code -> Chinese name."""
+
+    folder: Path
+    hub: HubSettings
+    kinds: Mapping[str, Kind]
+    framework: Framework
+    declarations: Mapping[str, Declaration]
+    regions: Mapping[str, str]
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The hub's clock: nights, deadlines and local dates are told in it."""
+        return ZoneInfo(self.hub.time_zone)
+
+    def sources(self, origin: str) -> tuple[str, ...]:
+        """The codes of the declarations that write this origin's records."""
+        return tuple(
+            code
+            for code, each in self.declarations.items()
+            if any(origin in feed.origins for feed in each.feeds)
+        )
+
+    def connection(self, code: str) -> dict[str, Any]:
+        """How a city is reached: what its declaration says, hub.yaml's own values over it, key by key."""
+        return dict(self.declarations[code].connection) | dict(self.hub.connections.get(code, {}))
+
+    def secret(self, reference: str) -> str:
+        """The secret behind a reference of this configuration; see `secret`."""
+        return secret(reference, self.folder)
+
+
+# --- secrets ---
+
+
+def is_reference(text: object) -> bool:
+    """Whether a value refers to a secret (env:NAME or file:PATH) and is none itself."""
+    return isinstance(text, str) and _reference(text) is not None
+
+
+def secret(reference: str, base: Path) -> str:
+    """The secret behind env:NAME or file:PATH (relative to `base`); ConfigError naming the reference, never the value."""
+    if not is_reference(reference):
+        raise ConfigError(["a secret is written as env:NAME or file:PATH; put it there and refer to it"])
+    how, _, name = reference.partition(":")
+    value = os.environ.get(name, "") if how == "env" else _read_secret(reference, base / name)
+    if not value:
+        mend = f"export {name}=…" if how == "env" else "write the secret into the file"
+        raise ConfigError([f"{reference}: is not set or empty; {mend}"])
+    return value
+
+
+def _read_secret(reference: str, path: Path) -> str:
+    try:
+        # Mode and content of the same open file: a path could be exchanged between two looks.
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise ConfigError([f"{reference}: is not a file; name the file that holds the secret alone"])
+            if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+                raise ConfigError([f"{reference}: others than its owner may read it; run chmod 600 {path}"])
+            raw = file.read(_MOST_SECRET + 1)
+        text = raw.decode("utf-8").removesuffix("\n").removesuffix("\r")
+    except OSError as error:
+        raise ConfigError(
+            [f"{reference}: cannot be read ({error.strerror}); check the path and its owner"]
+        ) from None
+    except UnicodeDecodeError:
+        raise ConfigError([f"{reference}: is not text; write the secret as UTF-8"]) from None
+    if len(raw) > _MOST_SECRET:
+        raise ConfigError(
+            [f"{reference}: is larger than any secret; name the file that holds the secret alone"]
+        )
+    return text
+
+
+# --- the shape of hub.yaml ---
+
+
+def _text(valid: Callable[[str], object], expected: str, **options: Any) -> fields.Field[Any]:
+    def judge(value: str) -> None:
+        if not valid(value):
+            raise ValidationError(f"expected {expected}")
+
+    return fields.String(validate=judge, **options)
+
+
+def _is_zone(text: str) -> bool:
+    try:
+        ZoneInfo(text)
+    except (ValueError, OSError):
+        return False
+    return True
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _is_host(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return bool(_host_name(text))
+    return True
+
+
+def _is_public_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        return False
+    plain = not (parts.username or parts.password or parts.query or parts.fragment) and parts.path in (
+        "",
+        "/",
+    )
+    return (
+        plain
+        and _is_host(host)
+        and (parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host)))
+    )
+
+
+class _LimitsYaml(Schema):
+    body_bytes = fields.Integer(strict=True, validate=validate.Range(1 << 20, 1 << 28))
+    nonces_per_key = fields.Integer(strict=True, validate=validate.Range(100, 10_000_000))
+
+
+class _HubYaml(Schema):
+    name = _text(
+        lambda text: is_name(text) and text.isascii() and len(text) <= 100,
+        "a name for the ledger without blank or plus, such as hub.example.cn/ledger",
+        required=True,
+    )
+    public_url = _text(_is_public_url, "https://host[:port] without path or password (http only on loopback)")
+    time_zone = _text(_is_zone, "a time zone such as Asia/Shanghai", load_default="Asia/Shanghai")
+    host = _text(_is_host, "an address to listen on, such as 127.0.0.1", load_default="127.0.0.1")
+    port = fields.Integer(strict=True, validate=validate.Range(0, 65_535), load_default=8470)
+    data = _text(len, "a folder", required=True)
+    head = _text(len, "a file")
+    passphrase = _text(
+        is_reference, "a reference env:NAME or file:PATH, never the passphrase itself", required=True
+    )
+    tiles = fields.String(validate=validate.OneOf(("members", "everybody")), load_default="members")
+    pull_every = span_field(load_default=rules.parse_term("30 minutes"))
+    adapters = fields.List(_text(len, "a folder or file"), required=True)
+    connections = fields.Dict(
+        keys=Code(),
+        values=fields.Dict(keys=fields.String(), values=fields.Raw(allow_none=True)),
+        load_default=dict,
+    )
+    limits = fields.Nested(_LimitsYaml, load_default=dict)
+
+
+class _RegionsYaml(Schema):
+    regions = fields.Dict(keys=Code(), values=fields.String(), required=True)
+    former = fields.Dict(keys=Code(), values=fields.String(), load_default=dict)
+
+
+# --- reading, everything at once ---
+
+
+class _Reading:
+    """One pass over a config folder: what could be read, None where it could not, and every problem on the way."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.problems: list[str] = []
+        self.declarations: dict[str, Declaration] = {}
+        self.places: dict[str, Path] = {}
+        if not folder.is_dir():
+            self.problems.append(f"{folder}: is not a folder; name the one that holds hub.yaml")
+            return
+        self.docs = {
+            name: self._take(lambda name=name: read_yaml(folder / name))  # type: ignore[misc]
+            for name in ("hub.yaml", "framework.yaml", "catalogue/regions.yaml")
+        }
+        self.kinds = self._take(lambda: load_kinds(folder / "kinds"))
+        self.framework = self._with("framework.yaml", lambda doc: parse_framework(doc, self.kinds))
+        self.hub = self._with("hub.yaml", lambda doc: _hub_of(doc, folder))
+        self.regions = self._with("catalogue/regions.yaml", lambda doc: _Regions.of(doc))
+        if self.hub:
+            self._read_declarations(self.hub.adapters)
+        self.problems += [*self._check_declarations(), *self._check_connections(), *self._check_regions()]
+        self.problems += self._check_clocks()
+
+    def _take(self, read: Callable[[], T]) -> T | None:
+        try:
+            return read()
+        except DeclarationError as error:
+            self.problems += error.problems
+            return None
+
+    def _with(self, name: str, read: Callable[[Doc], T]) -> T | None:
+        doc = self.docs[name]
+        return None if doc is None else self._take(lambda: read(doc))
+
+    def _read_declarations(self, places: Iterable[Path]) -> None:
+        for path in (path for place in places for path in _declaration_files(place)):
+            found = self._take(lambda path=path: load_declaration(path))  # type: ignore[misc]
+            if found and found.code in self.places:
+                mend = "keep one file for each jurisdiction"
+                self.problems.append(
+                    _at(path, ("code",), f"also declared by {self.places[found.code].name}", mend)
+                )
+            elif found:
+                self.declarations[found.code], self.places[found.code] = found, path
+
+    def _check_declarations(self) -> Iterator[str]:
+        for code, declaration in self.declarations.items():
+            path = self.places[code]
+            for n, feed in enumerate(declaration.feeds):
+                if self.kinds is not None and feed.kind not in self.kinds:
+                    mend = did_you_mean(feed.kind, self.kinds)
+                    yield _at(path, ("feeds", n, "kind"), f"unknown kind {feed.kind!a}", mend)
+                for origin in feed.origins:
+                    if self.framework and origin != code and origin not in self.framework.members:
+                        yield _at(
+                            path,
+                            ("feeds", n, "origin"),
+                            f"{origin!a} is no member in framework.yaml",
+                            "add it there",
+                        )
+            if self.framework and code not in self.framework.members and self._writes_itself(declaration):
+                mend = did_you_mean(code, self.framework.members)
+                yield _at(path, ("code",), f"{code!a} is no member in framework.yaml", mend)
+
+    @staticmethod
+    def _writes_itself(declaration: Declaration) -> bool:
+        return any(declaration.code in feed.origins for feed in declaration.feeds)
+
+    def _check_connections(self) -> Iterator[str]:
+        doc = self.docs["hub.yaml"]
+        if not self.hub or not doc:
+            return
+        for code in self.hub.connections:
+            if code not in self.declarations:
+                mend = did_you_mean(code, self.declarations)
+                yield doc.problem(("connections", code), "no declaration has this code", mend)
+
+    def _check_regions(self) -> Iterator[str]:
+        doc = self.docs["framework.yaml"]
+        if not self.framework or not self.regions or not doc:
+            return
+        for code, member in self.framework.members.items():
+            at = ("members", code)
+            if not code.isdigit() or self.regions.names.get(code) == member.name["zh"]:
+                continue
+            if code in self.regions.former:
+                yield doc.problem(at, "a region code no longer in use", "write the present one")
+            elif code not in self.regions.names:
+                mend = (
+                    did_you_mean(code, self.regions.names)
+                    if len(code) in (6, 9, 12)
+                    else "it has 6, 9 or 12 digits"
+                )
+                yield doc.problem(at, "not in catalogue/regions.yaml", mend)
+            else:
+                mend = f"it names {self.regions.names[code]} there; the code is the identity"
+                yield doc.problem(
+                    (*at, "name", "zh"), "not the name that catalogue/regions.yaml gives this code", mend
+                )
+
+    def _check_clocks(self) -> Iterator[str]:
+        doc = self.docs["framework.yaml"]
+        if not self.framework or not self.hub or not doc:
+            return
+        for name, agreement in self.framework.agreements.items():
+            if agreement.time_zone != self.hub.time_zone:
+                mend = "one hub keeps one clock: write the same time_zone in both"
+                yield doc.problem(
+                    ("agreements", name, "time_zone"), f"hub.yaml says {self.hub.time_zone}", mend
+                )
+
+    def settings(self) -> Settings:
+        """What was read; ConfigError with every problem."""
+        if self.problems:
+            raise ConfigError(self.problems)
+        # Without a problem everything was read.
+        assert self.hub and self.kinds is not None and self.framework and self.regions
+        return Settings(
+            self.folder, self.hub, self.kinds, self.framework, self.declarations, self.regions.names
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Regions:
+    """catalogue/regions.yaml: the codes in use with their names, and codes no longer in use."""
+
+    names: Mapping[str, str]
+    former: Mapping[str, str]
+
+    @classmethod
+    def of(cls, doc: Doc) -> "_Regions":
+        read = check_shape(doc, _RegionsYaml())
+        return cls(read["regions"], read["former"])
+
+
+def _at(path: Path, keys: tuple[str | int, ...], what: str, mend: str) -> str:
+    return read_yaml(path).problem(keys, what, mend)
+
+
+def _declaration_files(place: Path) -> list[Path]:
+    return [place] if place.suffix == ".yaml" else sorted(place.glob("*.yaml"))
+
+
+def _hub_of(doc: Doc, folder: Path) -> HubSettings:
+    read = check_shape(doc, _HubYaml())
+    problems = list(_hub_problems(doc, read, folder))
+    if problems:
+        raise DeclarationError(problems)
+    head = read.get("head")
+    return HubSettings(
+        name=read["name"],
+        public_url=_public_url(read).rstrip("/"),
+        time_zone=read["time_zone"],
+        host=read["host"],
+        port=read["port"],
+        data=_path(folder, read["data"]),
+        head=None if head is None else _path(folder, head),
+        passphrase=read["passphrase"],
+        tiles=read["tiles"],
+        pull_every=read["pull_every"].span(),
+        adapters=tuple(_path(folder, place) for place in read["adapters"]),
+        connections={code: _resolved(values, folder) for code, values in read["connections"].items()},
+        limits=Limits(**read["limits"]),
+    )
+
+
+def _public_url(read: Mapping[str, Any]) -> str:
+    host = f"[{read['host']}]" if ":" in read["host"] else read["host"]
+    return str(read.get("public_url", f"http://{host}:{read['port']}"))
+
+
+def _path(folder: Path, text: str) -> Path:
+    return Path(os.path.normpath(folder / Path(text).expanduser()))
+
+
+def _resolved(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    return {
+        key: str(_path(folder, value)) if key in _PATHS and isinstance(value, str) else value
+        for key, value in values.items()
+    }
+
+
+def _hub_problems(doc: Doc, read: Mapping[str, Any], folder: Path) -> Iterator[str]:
+    if "public_url" not in read and not _is_loopback(read["host"]):
+        mend = "write the https address by which partners reach this hub"
+        yield doc.problem(("public_url",), "is missing, and the hub listens beyond this machine", mend)
+    data = _path(folder, read["data"])
+    if "head" in read and _path(folder, read["head"]).is_relative_to(data):
+        mend = "keep it on another disk or at least in another folder, so that a restored backup shows"
+        yield doc.problem(("head",), "the head file lies inside the data folder", mend)
+    for n, text in enumerate(read["adapters"]):
+        place = _path(folder, text)
+        if not _declaration_files(place) or not place.exists():
+            yield doc.problem(
+                ("adapters", n), "no folder with declarations, and no .yaml file", "mend the path"
+            )
+    for code, values in read["connections"].items():
+        for key, value in values.items():
+            yield from _connection_problems(doc, ("connections", code, key), key, value)
+
+
+def _connection_problems(doc: Doc, at: tuple[str, ...], key: str, value: Any) -> Iterator[str]:
+    if isinstance(value, dict | list):
+        yield doc.problem(at, "expected one value")
+    elif _secret_name(key) and value is not None and not is_reference(value):
+        yield doc.problem(at, "a secret written out", "write env:NAME or file:PATH and put the secret there")
+    elif isinstance(value, str) and _holds_password(value):
+        yield doc.problem(
+            at, "an address with a password in it", "write the whole address as env:NAME or file:PATH"
+        )
+
+
+def _holds_password(text: str) -> bool:
+    try:
+        return bool(urlsplit(text).password)
+    except ValueError:
+        return False
+
+
+def load(config: Path) -> Settings:
+    """The configuration of a folder; ConfigError with every problem of every file at once."""
+    return _Reading(config).settings()
+
+
+def check(config: Path, on: date | None = None) -> tuple[list[str], list[str]]:
+    """Every problem of a config folder, and what is no problem but worth knowing on that date (today unless told)."""
+    reading = _Reading(config)
+    if reading.problems:
+        return reading.problems, []
+    settings = reading.settings()
+    return [], [*_notes(settings), *rules.notes(settings.framework, on or datetime.now(settings.zone).date())]
+
+
+def _notes(settings: Settings) -> Iterator[str]:
+    if settings.hub.name.split("/")[0].endswith(".example"):
+        yield "hub.yaml: name is the example's; choose your own before the first start, it stands in every signature · 请更改平台名称"
+    how, _, name = settings.hub.passphrase.partition(":")
+    if how == "env" and not os.environ.get(name):
+        yield f"hub.yaml: {settings.hub.passphrase} is not set here · 环境变量未设置"
+    for code, member in settings.framework.members.items():
+        if member.custody == "custodial" and not settings.sources(code):
+            yield f"{member.name['en']} {code} is custodial, but no declaration reads it · 代管成员没有数据接入声明"
