@@ -46,7 +46,9 @@ def stays(draw: st.DrawFn, code: str) -> list[dict[str, str]]:
     bounds = sorted(draw(st.lists(st.sampled_from(DAYS), min_size=1, max_size=4, unique=True)))
     found = []
     for n in range(0, len(bounds), 2):
-        found.append({"code": code, "joined": bounds[n]} | ({"left": bounds[n + 1]} if n + 1 < len(bounds) else {}))
+        found.append(
+            {"code": code, "joined": bounds[n]} | ({"left": bounds[n + 1]} if n + 1 < len(bounds) else {})
+        )
     return found
 
 
@@ -93,7 +95,10 @@ def frameworks(draw: st.DrawFn) -> dict[str, Any]:
         }
         if draw(st.booleans()):
             agreements[name]["until"] = "2024-01-12"
-    members = {code: {"name": {"zh": "名", "en": code}, "tier": tier, "custody": "custodial"} for code, tier in TIERS.items()}
+    members = {
+        code: {"name": {"zh": "名", "en": code}, "tier": tier, "custody": "custodial"}
+        for code, tier in TIERS.items()
+    }
     return {"members": members, "agreements": agreements}
 
 
@@ -123,7 +128,13 @@ def meant(selector: Any, code: str, origin: str) -> bool:
 
 
 def naive(
-    plain: dict[str, Any], kind: str, origin: str, to: str, on: str, narrow: str | None, between: tuple[str, ...]
+    plain: dict[str, Any],
+    kind: str,
+    origin: str,
+    to: str,
+    on: str,
+    narrow: str | None,
+    between: tuple[str, ...],
 ) -> tuple[bool, set[str], set[str]]:
     if origin == to:
         known = kind in KINDS and (to in TIERS or to == "hub")
@@ -210,7 +221,9 @@ def test_a_partner_sees_exactly_what_is_decided_for_it(plain: dict[str, Any], on
 
 @settings(max_examples=60, deadline=None)
 @given(frameworks(), frameworks(), st.sampled_from(DAYS))
-def test_the_difference_turns_the_old_decisions_into_the_new(old: dict[str, Any], new: dict[str, Any], on: str) -> None:
+def test_the_difference_turns_the_old_decisions_into_the_new(
+    old: dict[str, Any], new: dict[str, Any], on: str
+) -> None:
     day = date.fromisoformat(on)
     before, after = parse(old), parse(new)
     assert rules.diff(before, before, day) == []
@@ -223,7 +236,7 @@ def test_the_difference_turns_the_old_decisions_into_the_new(old: dict[str, Any]
         plain = framework.decide(kind, origin, to, day, name)
         decided = framework.decide(kind, origin, to, day, name, (to,))
         open_ = frozenset(["open"])
-        mine = (plain.groups | open_ if plain.shared else frozenset())
+        mine = plain.groups | open_ if plain.shared else frozenset()
         return ((decided.groups | open_ if decided.shared else frozenset()) - mine) if direct else mine
 
     for to in TIERS:
@@ -247,13 +260,24 @@ def test_a_difference_between_two_days_shows_who_joined() -> None:
 
 
 def test_a_difference_says_what_another_agreement_gives_as_well() -> None:
-    share = {"kind": "case/1", "from": "all", "to": "all", "groups": ["facts"], "clause": "c", "purpose": "p", "legal_basis": "l"}
+    share = {
+        "kind": "case/1",
+        "from": "all",
+        "to": "all",
+        "groups": ["facts"],
+        "clause": "c",
+        "purpose": "p",
+        "legal_basis": "l",
+    }
     plain = {
         "name": {"zh": "甲", "en": "a"}, "basis": "b", "in_force": "2024-01-01", "night": "02:00",
         "freshness": "24 hours", "when_ended": "keep",
         "members": [{"code": "330483"}, {"code": "330503"}], "shares": [share],
     }  # fmt: skip
-    members = {code: {"name": {"zh": "名", "en": code}, "tier": "county", "custody": "self"} for code in ("330483", "330503")}
+    members = {
+        code: {"name": {"zh": "名", "en": code}, "tier": "county", "custody": "self"}
+        for code in ("330483", "330503")
+    }
     both = parse({"members": members, "agreements": {"one": plain, "two": plain}})
     less = parse({"members": members, "agreements": {"one": plain, "two": plain | {"shares": []}}})
     lost = rules.diff(both, less, date(2024, 1, 2))
@@ -297,7 +321,9 @@ TODAY = date(2026, 11, 22)
 
 
 def shipped() -> Framework:
-    return parse_framework(read_yaml(ROOT / "config" / "framework.yaml"), load_kinds(ROOT / "config" / "kinds"))
+    return parse_framework(
+        read_yaml(ROOT / "config" / "framework.yaml"), load_kinds(ROOT / "config" / "kinds")
+    )
 
 
 def test_tiers_share_with_their_own_and_upwards() -> None:
@@ -305,9 +331,18 @@ def test_tiers_share_with_their_own_and_upwards() -> None:
     peers = {("330400", "330500"), ("330483", "330503"), ("330521", "330483"), ("330483100", "330503102")}
     for origin, to in peers | {(to, origin) for origin, to in peers}:
         assert framework.decide("case/1", origin, to, TODAY).groups == {"facts", "party_masked"}
-    for origin, to in (("330483", "330400"), ("330503", "330500"), ("330483100", "330483"), ("330503102", "330503")):
+    for origin, to in (
+        ("330483", "330400"),
+        ("330503", "330500"),
+        ("330483100", "330483"),
+        ("330503102", "330503"),
+    ):
         assert framework.decide("case/1", origin, to, TODAY).groups == {"party_masked"}
-        assert framework.decide("inspection/1", origin, to, TODAY) == (True, frozenset(), ("jiahu: 上级统筹与监督",))
+        assert framework.decide("inspection/1", origin, to, TODAY) == (
+            True,
+            frozenset(),
+            ("jiahu: 上级统筹与监督",),
+        )
         assert framework.decide("case/1", to, origin, TODAY) == NOTHING
     assert framework.decide("case/1", "330483100", "330503", TODAY) == NOTHING
 
@@ -365,7 +400,10 @@ def test_terms_read_as_people_write_them(text: str, plain: str) -> None:
     assert str(term) == plain and rules.parse_term(plain) == term
 
 
-@pytest.mark.parametrize("text", ["", "0 days", "10", "10 wd", "1.5 hours", "10  days", "１０ days", "-1 days", "10 days\n", "1_0 days"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "0 days", "10", "10 wd", "1.5 hours", "10  days", "１０ days", "-1 days", "10 days\n", "1_0 days"],
+)
 def test_other_spellings_of_terms_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="term"):
         rules.parse_term(text)
