@@ -17,6 +17,14 @@ class Row(NamedTuple):
     where: str
 
 
+FAULT = "\x00fault"  # no system can name a column so: the one key of a row that could not be read
+
+
+def faulty(where: str, what: str) -> Row:
+    """A row that its transport could not read as a row: a mapper refuses it with `what`, the others go on."""
+    return Row({FAULT: what}, where)
+
+
 class Page(NamedTuple):
     """Some rows, in the source's order, and the cursor that is reached once ALL pages of this read are stored."""
 
