@@ -110,7 +110,7 @@ class Node:
         self.folder, self.kinds, self._now, self._ring = folder, kinds, now, ring
         card, secrets = self.file.card, ring.secrets()
         self.origin, self.hub = self.file.origin, card.hub
-        self._digest_key = secrets.digest_key
+        self.digest_key = secrets.digest_key
         self._ledger_key = note.parse_vkey(card.ledger)
         self.own_store: Store = SqliteStore(folder / "own" / "store.db", secrets.vault())
         self.copy_store: Store = SqliteStore(folder / "copy" / "store.db", secrets.vault())
@@ -151,7 +151,7 @@ class Node:
             self.own.append([Submission(first, None)])
         signers = [self._ring.signer("batch", origin)]
         secrets = self._ring.secrets()
-        return Issuer(self.own, origin, signers, secrets.id_key(origin), self._digest_key, self._now)
+        return Issuer(self.own, origin, signers, secrets.id_key(origin), self.digest_key, self._now)
 
     # --- push ---
 
@@ -275,7 +275,7 @@ class Node:
         """A pulled record, checked against its digests; of a kind this node does not know it is kept as it is."""
         name = record.parse(raw).kind
         if name in self.kinds:
-            return record.receive(self.kinds[name], raw, disclosures, self._digest_key, complete=False)
+            return record.receive(self.kinds[name], raw, disclosures, self.digest_key, complete=False)
         parsed = record.parse(raw)
         _, texts = record.reveal(parsed, disclosures)
         return Leaf(raw, texts, parsed.origin, parsed.kind, parsed.id, parsed.rev, parsed.op, None)

@@ -1,0 +1,379 @@
+"""The only composer: settings and a data folder become an open hub; a tick a minute keeps it going.
+
+A data folder holds `keys/`, `store/hub.db` and, unless configured elsewhere, `head/checkpoint`. A demo's folder is marked
+and never served as a real one. Nothing here decides anything: rooms do.
+"""
+
+import fcntl
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from apscheduler.schedulers.background import BackgroundScheduler
+from flask import Flask
+from waitress.server import create_server
+
+from adapters.declaration import Declaration
+from hub import audit, keys, web
+from hub.announce import KIND as FRAMEWORK_KIND
+from hub.announce import announce
+from hub.desk import Desk
+from hub.errors import ConfigError, HubError, Locked
+from hub.framework import HUB, Framework
+from hub.intake import Intake, Issuer, Outcome, Progress, stamp
+from hub.keys import KeyRing
+from hub.ledger import HeadFile, Ledger, LedgerSeal, Pin, Submission
+from hub.nightly import BIRTH, Nightly
+from hub.partner import Card
+from hub.settings import HubSettings, Settings
+from hub.status import VERIFIED, Status
+from hub.store.base import Night
+from hub.store.sqlite import SqliteStore
+from hub.web import console
+from hub.wire import Gate, HttpKey, authority
+
+THREADS = 8
+MARK = "DEMO"
+_DEMO = "demo"
+
+
+def clock(settings: Settings) -> Callable[[], datetime]:
+    """The present time in the hub's zone, to the second."""
+    zone = settings.zone
+    return lambda: datetime.now(zone).replace(microsecond=0)
+
+
+def public_url(hub: HubSettings, port: int | None = None) -> str:
+    """The URL partners call: the configured one, or the loopback address."""
+    return hub.public_url or f"http://{hub.host}:{port or hub.port}"
+
+
+def make_keys(settings: Settings, folder: Path, passphrase: str, now: datetime) -> KeyRing:
+    """Make what is missing of a hub's keys: ledger, http, the hub's own and each custodial member's."""
+    ring, name, at = KeyRing(folder, passphrase), settings.hub.name, stamp(now)
+    ring.secrets()
+    ring.create("ledger", HUB, name)
+    ring.create("http", HUB, f"{name}/http")
+    ring.first_note(name, HUB, "self", at)
+    for code, member in settings.framework.members.items():
+        if member.custody == "custodial":
+            ring.first_note(name, code, "custodial", at)
+    return ring
+
+
+def card(settings: Settings, folder: Path, url: str) -> Card:
+    """What partners are given to know this hub by; needs no passphrase."""
+    found = {(info.role, info.owner): info.vkey for info in keys.list_keys(folder) if info.state == "current"}
+    first = folder / f"first.{HUB}.note"
+    if ("ledger", HUB) not in found or not first.exists():
+        raise ConfigError([f"{folder}: no hub keys here; run `python3 run.py keys init`"])
+    return Card(settings.hub.name, url, found["ledger", HUB], found["http", HUB], keys.pin_of(first.read_bytes()))
+
+
+class _Nonces:
+    """The store's nonces as the gate asks for them."""
+
+    def __init__(self, store: SqliteStore) -> None:
+        self._store = store
+
+    def take(self, keyid: str, nonce: str, until: int, now: int) -> bool:
+        return self._store.take_nonce(keyid, nonce, until, now)
+
+
+@dataclass(frozen=True)
+class LocalLedger:
+    """A ledger in this process, read as anybody may read it."""
+
+    ledger: Ledger
+
+    def checkpoint(self) -> bytes:
+        return self.ledger.checkpoint()[0]
+
+    def bundle(self, index: int, width: int) -> bytes:
+        return self.ledger.entry_bundle(index, width) or b""
+
+
+class Hub:
+    """An open hub: its ledger, desk, intake, nights and status over one data folder."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        folder: Path,
+        ring: KeyRing,
+        *,
+        demo: bool = False,
+        first_keys: Mapping[str, str] | None = None,
+        http_keys: Mapping[str, list[str]] | None = None,
+        connection: Callable[[str], Mapping[str, Any]] | None = None,
+        secret: Callable[[str], str] | None = None,
+        now: Callable[[], datetime] | None = None,
+        port: int | None = None,
+    ) -> None:
+        """`first_keys` and `http_keys` are of self members made at run time; `connection` and `secret` replace settings'."""
+        refuse_other_purpose(folder, demo)
+        self.settings, self.folder, self.demo = settings, folder, demo
+        self.now = now or clock(settings)
+        self._ring = ring
+        self._secrets = ring.secrets()
+        self.url = public_url(settings.hub, port)
+        self.store = SqliteStore(folder / "store" / "hub.db", self._secrets.vault())
+        self.framework = self._pinned(settings.framework, first_keys or {}, http_keys or {})
+        head = settings.hub.head if settings.hub.head and not demo else folder / "head" / "checkpoint"
+        self.ledger = Ledger(
+            self.store, HeadFile(head), LedgerSeal(ring.signer("ledger", HUB)), settings.hub.name, self._trust
+        )
+        self.ledger.open()
+        self._mark(demo)
+        self._issuers: dict[str, Issuer] = {}
+        self._connection = connection or settings.connection
+        self.digest_key = self._secrets.digest_key
+        self.intake = Intake(
+            self.ledger, settings.kinds, self.issuer, self.digest_key, secret or settings.secret, self.now
+        )
+        self.desk = Desk(self.ledger, settings.kinds, lambda: self.framework, self.digest_key, self.now)
+        self.nightly = Nightly(
+            self.intake, self.issuer(HUB), lambda: self.framework, settings.kinds, settings.declarations,
+            self._connection, settings.zone, self.now,
+        )  # fmt: skip
+        self.status = Status(
+            self.ledger, lambda: self.framework, self.nightly,
+            {code: len(each.feeds) for code, each in settings.declarations.items()},
+            demo=demo, zone=settings.zone, zone_name=settings.hub.time_zone, pull_every=settings.hub.pull_every,
+            now=self.now,
+        )  # fmt: skip
+        for origin in [HUB, *self.custodial()]:
+            self.issuer(origin)
+        announce(self.store, self.issuer(HUB), settings.kinds[FRAMEWORK_KIND], self.framework, self.now().date())
+
+    def close(self) -> None:
+        self.store.close()
+
+    def _mark(self, demo: bool) -> None:
+        purpose = _DEMO if demo else "real"
+        standing = self.store.get("purpose")
+        if standing is None:
+            with self.store.transaction():
+                self.store.put("purpose", purpose)
+                self.store.put(BIRTH, stamp(self.now()))
+        elif standing != purpose:
+            raise HubError("a demo ledger is never served as a real one", where=str(self.folder), mend="use another --data")
+
+    # --- keys and trust ---
+
+    def _pinned(
+        self, framework: Framework, first_keys: Mapping[str, str], http_keys: Mapping[str, list[str]]
+    ) -> Framework:
+        name, at = self.settings.hub.name, stamp(self.now())
+        made = {HUB: keys.pin_of(self._ring.first_note(name, HUB, "self", at))}
+        for code, member in framework.members.items():
+            if member.custody == "custodial":
+                made[code] = keys.pin_of(self._ring.first_note(name, code, "custodial", at))
+                if member.first_key not in (None, made[code]):
+                    raise ConfigError([f"framework.yaml: {code}: first_key is not that of the key in {self.folder}/keys"])
+        pinned = framework.with_pins({**made, **first_keys}, http_keys)
+        keys.distinct([HttpKey.pinned(code, text).vkey for code, member in pinned.members.items() for text in member.http_keys])
+        return pinned
+
+    def _trust(self, origin: str) -> Pin | None:
+        if origin == HUB:
+            return Pin(self.framework.hub_first_key, "self")
+        member = self.framework.members.get(origin)
+        return Pin(member.first_key, member.custody) if member else None
+
+    def _http_key(self, keyid: str) -> HttpKey | None:
+        for code, member in self.framework.members.items():
+            for text in member.http_keys:
+                key = HttpKey.pinned(code, text)
+                if key.keyid == keyid:
+                    return key
+        return None
+
+    def custodial(self) -> list[str]:
+        """The members the hub signs for."""
+        return [code for code, member in self.framework.members.items() if member.custody == "custodial"]
+
+    def issuer(self, origin: str) -> Issuer:
+        """Signs for an origin in the hub's custody; its first key/v1 is put on the ledger first."""
+        if origin not in self._issuers:
+            if origin != HUB and origin not in self.custodial():
+                raise HubError(f"{origin} signs for itself", mend="its own node collects and pushes")
+            if not self.ledger.chain(origin).keys:
+                custody = "self" if origin == HUB else "custodial"
+                first = self._ring.first_note(self.settings.hub.name, origin, custody, stamp(self.now()))
+                self.ledger.append([Submission(first, None)])
+            signers = [self._ring.signer("batch", origin)]
+            id_key = self._secrets.id_key(origin)
+            self._issuers[origin] = Issuer(self.ledger, origin, signers, id_key, self._secrets.digest_key, self.now)
+        return self._issuers[origin]
+
+    # --- work ---
+
+    def sources(self) -> list[Declaration]:
+        """The declarations the hub itself pulls: every origin they write is in its custody."""
+        custodial = set(self.custodial())
+        return [
+            each
+            for _, each in sorted(self.settings.declarations.items())
+            if all(origin in custodial for feed in each.feeds for origin in feed.origins)
+        ]
+
+    def pull(
+        self, declaration: Declaration, *, who: str, full: bool = False, progress: Progress | None = None
+    ) -> list[Outcome]:
+        """Pull every feed of one jurisdiction."""
+        connection = self._connection(declaration.code)
+        return [
+            self.intake.run(declaration, feed, connection, full=full, who=who, progress=progress)
+            for feed in declaration.feeds
+        ]
+
+    def reconcile(self, agreement: str, nights: list[str], progress: Progress | None = None) -> list[Night]:
+        """Run nights of an agreement, then verify the whole ledger and note when that was."""
+        done = self.nightly.run(agreement, nights, progress)
+        if done:
+            self.verify()
+        return done
+
+    def verify(self) -> audit.Report:
+        """Replay the hub's own ledger as a partner would, and remember that it held."""
+        seal = self._ring.signer("ledger", HUB).vkey
+        report = audit.verify(LocalLedger(self.ledger), self.settings.hub.name, seal, self._trust)
+        with self.store.transaction():
+            self.store.put(VERIFIED, f'{{"at": "{stamp(self.now())}", "size": {report.size}}}')
+        return report
+
+    def tick(self) -> None:
+        """What is due now: the day's framework, pulls, nights. Another process at it is left to it."""
+        with contextmanager(_only_one)(self.folder / "tick.lock") as mine:
+            if not mine:
+                return
+            now = self.now()
+            announce(self.store, self.issuer(HUB), self.settings.kinds[FRAMEWORK_KIND], self.framework, now.date())
+            started = {pull.code: datetime.fromisoformat(pull.started) for pull in self.store.last_pulls()}
+            for declaration in self.sources():
+                last = started.get(declaration.code)
+                if last is None or now - last >= self.settings.hub.pull_every:
+                    self.pull(declaration, who="schedule")
+            due: dict[str, list[str]] = {}
+            for agreement, night in self.nightly.due():
+                due.setdefault(agreement, []).append(night)
+            for agreement, nights in due.items():
+                self.reconcile(agreement, nights)
+
+    # --- serving ---
+
+    def web(self) -> Flask:
+        """The hub's web application."""
+        http = HttpKey.signing(HUB, self._ring.signer("http", HUB))
+        gate = Gate(authority(self.url), self._http_key, _Nonces(self.store), http, self.now)
+        page = console.blueprint(self.status, self.healthy)
+        return web.create_app(
+            self._desk_for_web(), gate, self.status, tiles_open=self.demo or self.settings.hub.tiles == "everybody",
+            console=page,
+        )  # fmt: skip
+
+    def _desk_for_web(self) -> "WebDesk":
+        return WebDesk(self.desk, self.ledger)
+
+    def healthy(self) -> tuple[bool, str]:
+        """Whether the ledger can be read and its head served."""
+        try:
+            self.ledger.checkpoint()
+        except HubError as error:
+            return False, error.what
+        return True, "ok"
+
+
+class WebDesk:
+    """Desk and ledger as the web asks for them."""
+
+    def __init__(self, desk: Desk, ledger: Ledger) -> None:
+        self.push, self.entries, self.framework, self.evidence = desk.push, desk.entries, desk.framework, desk.evidence
+        self.tile, self.entry_bundle = ledger.tile, ledger.entry_bundle
+        self._ledger = ledger
+
+    def checkpoint(self) -> bytes:
+        return self._ledger.checkpoint()[0]
+
+
+def refuse_other_purpose(folder: Path, demo: bool) -> None:
+    """Mark a demo's folder, and refuse to serve one as a real hub (before any passphrase is asked for)."""
+    mark = folder / MARK
+    if demo:
+        if (folder / "store").exists() and not mark.exists():
+            raise HubError("this folder holds a real hub", where=str(folder), mend="give the demo another --data")
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        mark.write_text("A demo's data: sample cities, keys without worth. Never serve it as a real ledger.\n")
+    elif mark.exists():
+        raise HubError("a demo ledger is never served as a real one", where=str(folder), mend="use another --data")
+
+
+def _only_one(path: Path) -> Iterator[bool]:
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield True
+    except BlockingIOError:
+        yield False
+    finally:
+        os.close(handle)
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket, so that the port is known before anything is signed for it."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+    except OSError as error:
+        bound.close()
+        raise Locked(f"cannot listen on {host}:{port} ({error.strerror})", mend="choose another --port") from error
+    return bound
+
+
+class Server:
+    """waitress in a thread, and the scheduler's tick; `stop` ends both cleanly."""
+
+    def __init__(self, app: Flask, bound: socket.socket, tick: Callable[[], None] | None) -> None:
+        self._server = create_server(
+            app, sockets=[bound], threads=THREADS, ident=None, max_request_body_size=web.MAX_BODY,
+            channel_timeout=60, clear_untrusted_proxy_headers=True, expose_tracebacks=False,
+        )  # fmt: skip
+        self._thread = threading.Thread(target=self._server.run, name="web", daemon=True)
+        self._scheduler = BackgroundScheduler(timezone="Asia/Shanghai") if tick else None
+        if self._scheduler is not None:
+            self._scheduler.add_job(tick, "interval", minutes=1, max_instances=1, coalesce=True, misfire_grace_time=None)
+
+    def start(self) -> None:
+        self._thread.start()
+        if self._scheduler is not None:
+            self._scheduler.start()
+
+    def stop(self) -> None:
+        if self._scheduler is not None and self._scheduler.running:
+            self._scheduler.shutdown(wait=True)
+        self._server.close()
+        self._thread.join(timeout=10)
+
+
+def with_data(settings: Settings, data: Path | None, host: str | None, port: int | None) -> Settings:
+    """The settings with what the command line gave in place of hub.yaml's."""
+    hub = settings.hub
+    hub = replace(hub, data=data or hub.data, head=None if data else hub.head, host=host or hub.host,
+                  port=hub.port if port is None else port)  # fmt: skip
+    return replace(settings, hub=hub)
+
+
+def as_demo(settings: Settings, data: Path, host: str, port: int) -> Settings:
+    """The settings of a demo: a name that says so in every entry, loopback, tiles open to everybody."""
+    hub = replace(settings.hub, name=f"{settings.hub.name}/demo", data=data, head=None, host=host, port=port,
+                  public_url=f"http://{host}:{port}", tiles="everybody", pull_every=timedelta(minutes=5))  # fmt: skip
+    return replace(settings, hub=hub)

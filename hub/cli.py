@@ -1,0 +1,665 @@
+"""The commands; they parse, call one room and print, and hold no rule of their own.
+
+`--json` prints one object on stdout; progress goes to stderr. Exit codes: 0 ok, 1 failed, 2 usage or configuration,
+3 partial, 4 ran well and differences were found, 5 ledger tampering, 6 peer unreachable, 7 signature or key refused,
+11 locked.
+"""
+
+import json
+import os
+import secrets as random
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import date
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from adapters import declaration as declarations
+from adapters.base import SourceError
+from adapters.declaration import Declaration
+from adapters.declared import DeclarationError
+from hub import app, audit, demo as demonstration, framework as rules, keys as key_room, partner as node_room, settings as configuration
+from hub.errors import ConfigError, HubError
+from hub.export import export_records
+from hub.framework import HUB
+from hub.intake import Intake, Outcome
+from hub.keys import KeyRing, list_keys, write_private
+from hub.ledger import Pin
+from hub.note import parse_vkey
+from hub.partner import Card, Node, NodeFile
+from hub.settings import Settings
+from hub.wire import OpenLedger
+
+ROOT = Path(__file__).resolve().parent.parent
+err = Console(stderr=True)
+out = Console()
+
+as_json = click.option("--json", "json_", is_flag=True, help="Print one JSON object on stdout.")
+config_option = click.option(
+    "--config", "config", type=click.Path(path_type=Path), default=ROOT / "config", show_default="config/",
+    help="The configuration folder.",
+)  # fmt: skip
+data_option = click.option("--data", type=click.Path(path_type=Path), default=None, help="The data folder.")
+
+
+def say(value: Mapping[str, Any], json_: bool, lines: Callable[[], None]) -> None:
+    """One JSON object, or lines for a person."""
+    if json_:
+        click.echo(json.dumps(value, ensure_ascii=False))
+    else:
+        lines()
+
+
+class Commands(click.Group):
+    """Commands whose errors end in a line for a person and the exit code of their class."""
+
+    def main(self, *args: Any, **kwargs: Any) -> NoReturn:
+        try:
+            super().main(*args, **kwargs)
+        except DeclarationError as error:
+            err.print("\n".join(error.problems), markup=False, highlight=False, soft_wrap=True)
+            sys.exit(2)
+        except SourceError as error:
+            err.print(str(error), markup=False, highlight=False, soft_wrap=True)
+            sys.exit(1)
+        except HubError as error:
+            err.print(str(error), markup=False, highlight=False, soft_wrap=True)
+            sys.exit(error.exit_code)
+        sys.exit(0)
+
+
+@click.group(cls=Commands)
+@click.version_option(package_name="crossregion-sync-hub")
+def main() -> None:
+    """Crossregion Sync Hub 跨区域协作数据同步枢纽: one shared ledger of signed enforcement records."""
+
+
+@contextmanager
+def progress_bar(quiet: bool) -> Iterator[Callable[[str, str, int], None] | None]:
+    """A line per feed on stderr, with the rows read so far."""
+    if quiet or not err.is_terminal and not os.environ.get("FORCE_COLOR"):
+        yield None
+        return
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.0f} rows"), TimeElapsedColumn())
+    with Progress(*columns, console=err) as bar:
+        tasks: dict[tuple[str, str], Any] = {}
+
+        def show(code: str, feed: str, read: int) -> None:
+            if (code, feed) not in tasks:
+                tasks[code, feed] = bar.add_task(f"{code} {feed}", total=None)
+            bar.update(tasks[code, feed], completed=read)
+
+        yield show
+        for task in bar.tasks:
+            bar.update(task.id, total=max(task.completed, 1), completed=max(task.completed, 1))
+
+
+def wait_for_stop() -> None:
+    """Return on Ctrl-C or SIGTERM."""
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    stopped.wait()
+
+
+# --- demo and serve ---
+
+
+@main.command()
+@click.option("--once", is_flag=True, help="Do the job and end, without serving.")
+@click.option("--size", default=60, show_default=True, help="Records per feed in the sample cities.")
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=8470, show_default=True, help="0 takes any free port.")
+@data_option
+@config_option
+@as_json
+def demo(once: bool, size: int, host: str, port: int, data: Path | None, config: Path, json_: bool) -> None:
+    """Run the main job on ten sample cities and serve the status page 演示."""
+    settings = configuration.load(config)
+    port = 0 if once and port == 8470 else port
+    with demonstration.opened(settings, data or ROOT / "var" / "demo", host, port, size=size) as running:
+        running.server.start()
+        with progress_bar(json_) as progress:
+            done = running.run(progress)
+        say(done, json_, lambda: _demo_table(done))
+        if not once:
+            err.print(f"\n状态页 status page: {running.hub.url}/   (Ctrl-C stops)")
+            wait_for_stop()
+            err.print("stopping …")
+
+
+def _demo_table(done: Mapping[str, Any]) -> None:
+    table = Table(title="跨区域协作数据同步枢纽 · 演示 demo")
+    for head in ("辖区 jurisdiction", "读取 read", "入账 stored", "未变 unchanged", "隔离 quarantined", "签名 custody"):
+        table.add_column(head, justify="left" if "辖区" in head or "签名" in head else "right")
+    for row in done["jurisdictions"]:
+        custody = {"custodial": "枢纽代签 hub", "self": "自签 own node"}[row["custody"]]
+        table.add_row(f"{row['name']} {row['code']}", str(row["read"]), str(row["stored"]), str(row["unchanged"]),
+                      str(row["quarantined"]), custody)  # fmt: skip
+    out.print(table)
+    ledger = done["ledger"]
+    out.print(f"账本 ledger: {ledger['size']} entries, root {ledger['root']}", highlight=False)
+    out.print(f"差异 open differences: {done['differences']} · {done['seconds']} s", highlight=False)
+    for code, copy in done["partner_copies"].items():
+        out.print(f"{code} 副本 copy: {copy['size']} entries verified, root {copy['root']}", highlight=False)
+
+
+@main.command()
+@click.option("--host", default=None, help="Address to listen on (hub.yaml's, 127.0.0.1 unless told).")
+@click.option("--port", type=int, default=None)
+@data_option
+@config_option
+def serve(host: str | None, port: int | None, data: Path | None, config: Path) -> None:
+    """Run the hub on the operator's configuration: web, scheduled pulls and nights."""
+    settings = app.with_data(configuration.load(config), data, host, port)
+    app.refuse_other_purpose(settings.hub.data, False)
+    bound = app.bind(settings.hub.host, settings.hub.port)
+    hub = open_hub(settings, port=bound.getsockname()[1])
+    server = app.Server(hub.web(), bound, hub.tick)
+    server.start()
+    err.print(f"{hub.url}/ — {len(hub.sources())} jurisdictions pulled here, ledger of {hub.store.size()} entries (Ctrl-C stops)")
+    wait_for_stop()
+    server.stop()
+    hub.close()
+
+
+def open_hub(settings: Settings, port: int | None = None) -> app.Hub:
+    """The hub of a data folder, with the passphrase its configuration refers to; a demo's folder opens as a demo."""
+    folder = settings.hub.data
+    if (folder / app.MARK).exists():
+        settings = app.as_demo(settings, folder, settings.hub.host, settings.hub.port)
+        ring = KeyRing(folder / "keys", demonstration.passphrase(folder))
+        return app.Hub(settings, folder, ring, demo=True, **_demo_pins(folder))
+    if not (folder / "keys" / f"ledger.{HUB}.key").exists():
+        raise ConfigError([f"{folder}/keys: this hub has no keys yet; run `python3 run.py keys init`"])
+    return app.Hub(settings, folder, KeyRing(folder / "keys", settings.secret(settings.hub.passphrase)), port=port)
+
+
+def _demo_pins(folder: Path) -> dict[str, Any]:
+    first, http = {}, {}
+    for home in folder.glob("node-*"):
+        code = home.name.removeprefix("node-")
+        first[code] = key_room.pin_of((home / "keys" / f"first.{code}.note").read_bytes())
+        http[code] = [info.vkey for info in list_keys(home / "keys") if info.role == "http"]
+    return {"first_keys": first, "http_keys": http}
+
+
+def loaded(config: Path, data: Path | None) -> Settings:
+    return app.with_data(configuration.load(config), data, None, None)
+
+
+# --- configuration ---
+
+
+@main.group()
+def config() -> None:
+    """Look at the configuration 配置."""
+
+
+@config.command("check")
+@config_option
+@as_json
+def config_check(config: Path, json_: bool) -> None:
+    """Report every problem of the configuration at once, with file and line."""
+    problems, notes = configuration.check(config)
+
+    def lines() -> None:
+        for line in problems:
+            err.print(line, markup=False, highlight=False, soft_wrap=True)
+        for line in notes:
+            out.print(f"note: {line}", markup=False, highlight=False, soft_wrap=True)
+        if not problems:
+            out.print("configuration holds 配置无误")
+
+    say({"problems": problems, "notes": notes}, json_, lines)
+    sys.exit(2 if problems else 0)
+
+
+@main.group("framework")
+def framework_group() -> None:
+    """Look at the cooperation framework 合作框架."""
+
+
+@framework_group.command("diff")
+@click.argument("old", type=click.Path(exists=True, path_type=Path))
+@click.argument("new", type=click.Path(exists=True, path_type=Path), required=False)
+@click.option("--lang", type=click.Choice(["zh", "en"]), default="zh")
+@config_option
+@as_json
+def framework_diff(old: Path, new: Path | None, lang: str, config: Path, json_: bool) -> None:
+    """Say who gains or loses which group between OLD and NEW framework.yaml (NEW: the configured one)."""
+    kinds = configuration.load(config).kinds
+    before, after = (configuration.read_framework(path, kinds) for path in (old, new or config / "framework.yaml"))
+    changes = rules.diff(before, after, date.today())
+    lines = rules.diff_lines(changes, after, lang)
+    plain = [{**change._asdict(), "gained": sorted(change.gained), "lost": sorted(change.lost),
+              "elsewhere": sorted(change.elsewhere)} for change in changes]  # fmt: skip
+    say({"changes": plain}, json_, lambda: out.print("\n".join(lines) or "no change 无变化", markup=False, highlight=False))
+
+
+# --- keys ---
+
+
+@main.group("keys")
+def keys_group() -> None:
+    """Make and show keys 密钥."""
+
+
+@keys_group.command("init")
+@data_option
+@config_option
+@as_json
+def keys_init(data: Path | None, config: Path, json_: bool) -> None:
+    """Make the hub's keys (once; what is there stays), and the passphrase file where the configuration names one."""
+    settings = loaded(config, data)
+    reference = settings.hub.passphrase
+    if reference.startswith("file:") and not (settings.folder / reference[5:]).exists():
+        write_private(settings.folder / reference[5:], random.token_urlsafe(32).encode())
+    folder = settings.hub.data / "keys"
+    app.make_keys(settings, folder, settings.secret(reference), app.clock(settings)())
+    found = [asdict(info) for info in list_keys(folder)]
+    say({"keys": found}, json_, lambda: out.print(f"{len(found)} keys in {folder}; move {folder}/next to offline storage"))
+
+
+@keys_group.command("list")
+@data_option
+@config_option
+@as_json
+def keys_list(data: Path | None, config: Path, json_: bool) -> None:
+    """List each key's name, owner, role (ledger, batch, http, witness) and vkey."""
+    folder = loaded(config, data).hub.data
+    found = [asdict(info) for home in [folder, *sorted(folder.glob("node-*"))] for info in list_keys(home / "keys")]
+    say({"keys": found}, json_, lambda: _print_rows(found, ("role", "owner", "state", "vkey")))
+
+
+@keys_group.command("card")
+@click.option("--url", default=None, help="The URL partners call (public_url unless told).")
+@data_option
+@config_option
+def keys_card(url: str | None, data: Path | None, config: Path) -> None:
+    """Print the connection card that a partner's `partner init` takes; nothing in it is secret."""
+    settings = loaded(config, data)
+    found = app.card(settings, settings.hub.data / "keys", url or app.public_url(settings.hub))
+    click.echo(json.dumps(asdict(found), indent=1))
+
+
+def _print_rows(rows: list[dict[str, Any]], names: tuple[str, ...]) -> None:
+    table = Table(*names)
+    for row in rows:
+        table.add_row(*(str(row[name]) for name in names))
+    out.print(table)
+
+
+# --- adapters ---
+
+
+@main.group("adapters")
+def adapters_group() -> None:
+    """Check, preview and compare the cities' declarations 适配器."""
+
+
+def _declaration(settings: Settings, code: str) -> Declaration:
+    found = settings.declarations.get(code)
+    if found is None:
+        raise ConfigError([f"no declaration for {code}; known: {', '.join(sorted(settings.declarations))}"])
+    return found
+
+
+@adapters_group.command("check")
+@click.argument("codes", nargs=-1)
+@config_option
+@as_json
+def adapters_check(codes: tuple[str, ...], config: Path, json_: bool) -> None:
+    """Lint declarations offline, each against its sample (all unless told)."""
+    settings = configuration.load(config)
+    fields = {name: list(kind.fields) for name, kind in settings.kinds.items()}
+    problems = []
+    for code in codes or sorted(settings.declarations):
+        problems += declarations.lint(_declaration(settings, code), fields)
+    checked = len(codes or settings.declarations)
+    say({"checked": checked, "problems": problems}, json_,
+        lambda: out.print("\n".join(problems) or f"{checked} declarations hold 适配声明无误", markup=False, highlight=False, soft_wrap=True))  # fmt: skip
+    sys.exit(2 if problems else 0)
+
+
+@adapters_group.command("preview")
+@click.argument("code")
+@click.option("--feed", default=None)
+@click.option("--rows", default=3, show_default=True)
+@config_option
+@as_json
+def adapters_preview(code: str, feed: str | None, rows: int, config: Path, json_: bool) -> None:
+    """Show rows of a city's sample and the records they become, sealed groups masked."""
+    settings = configuration.load(config)
+    shown = []
+    for each in _declaration(settings, code).feeds:
+        if feed in (None, each.name):
+            shown += list(_previewed(settings, each, rows))
+    say({"rows": shown}, json_, lambda: [out.print_json(json.dumps(row, ensure_ascii=False)) for row in shown] and None)
+
+
+def _previewed(settings: Settings, feed: Any, limit: int) -> Iterator[dict[str, Any]]:
+    mapper, kind = feed.mapper(), settings.kinds[feed.kind]
+    for page in feed.sample_source().pages(None):
+        for row in page.rows[:limit]:
+            shown: dict[str, Any] = {"feed": feed.name, "where": row.where, "columns": sorted(map(str, row.data))}
+            try:
+                mapped = mapper(row)
+                kind.accept(mapped.body)
+                shown |= {"origin": mapped.origin, "record": kind.masked(mapped.body)}
+            except (SourceError, HubError) as error:
+                shown["quarantined"] = str(error)
+            yield shown
+        return
+
+
+@adapters_group.command("diff")
+@click.argument("code")
+@click.option("--with", "changed", type=click.Path(exists=True, path_type=Path), default=None,
+              help="The changed declaration (the configured one unless told).")  # fmt: skip
+@data_option
+@config_option
+@as_json
+def adapters_diff(code: str, changed: Path | None, data: Path | None, config: Path, json_: bool) -> None:
+    """Count what a changed declaration would revise, before anything is signed: the source is read, nothing is stored."""
+    settings = loaded(config, data)
+    declaration = declarations.load(changed) if changed else _declaration(settings, code)
+    hub = open_hub(settings)
+    try:
+        counts = hub.trial(declaration)
+    finally:
+        hub.close()
+    say({"feeds": counts}, json_, lambda: _print_rows(counts, ("feed", "read", "new", "revised", "unchanged", "refused", "absent")))
+
+
+# --- the running hub's work by hand ---
+
+
+@main.command()
+@click.argument("codes", nargs=-1)
+@click.option("--full", is_flag=True, help="Read the whole range, not from the cursor.")
+@data_option
+@config_option
+@as_json
+def pull(codes: tuple[str, ...], full: bool, data: Path | None, config: Path, json_: bool) -> None:
+    """Pull jurisdictions now (all of the hub's own unless told)."""
+    settings = loaded(config, data)
+    hub = open_hub(settings)
+    try:
+        wanted = [_declaration(settings, code) for code in codes] or hub.sources()
+        with progress_bar(json_) as progress:
+            outcomes = [outcome for each in wanted for outcome in hub.pull(each, who="operator", full=full, progress=progress)]
+    finally:
+        hub.close()
+    _tell_pulls(outcomes, json_)
+
+
+def _tell_pulls(outcomes: list[Outcome], json_: bool) -> None:
+    rows = [asdict(outcome.pull) for outcome in outcomes]
+    names = ("code", "feed", "state", "read", "stored", "unchanged", "retracted", "quarantined", "problem")
+    say({"pulls": rows}, json_, lambda: _print_rows(rows, names))
+    if any(row["state"] != "succeeded" for row in rows):
+        sys.exit(3)
+
+
+@main.command()
+@click.option("--agreement", default=None)
+@click.option("--night", default=None, help="Local date (today unless told).")
+@data_option
+@config_option
+@as_json
+def reconcile(agreement: str | None, night: str | None, data: Path | None, config: Path, json_: bool) -> None:
+    """Run a night now: compare whole ranges, repair, report. Exit 4 when differences remain."""
+    hub = open_hub(loaded(config, data))
+    try:
+        day = night or hub.now().date().isoformat()
+        names = [agreement] if agreement else sorted(hub.framework.agreements)
+        with progress_bar(json_) as progress:
+            nights = [each for name in names for each in hub.reconcile(name, [day], progress)]
+        remaining = len(hub.store.differences())
+    finally:
+        hub.close()
+    rows = [{"agreement": each.agreement, "night": each.night} | dict(each.result) for each in nights]
+    say({"nights": rows, "open_differences": remaining}, json_,
+        lambda: out.print_json(json.dumps(rows, ensure_ascii=False)) if rows else out.print("nothing to do: this night is committed"))  # fmt: skip
+    sys.exit(4 if remaining else 0)
+
+
+@main.command()
+@data_option
+@config_option
+@as_json
+def status(data: Path | None, config: Path, json_: bool) -> None:
+    """Show how things stand."""
+    hub = open_hub(loaded(config, data))
+    try:
+        found = hub.status()
+    finally:
+        hub.close()
+
+    def lines() -> None:
+        out.print(f"{found['verdict']['zh']} · {found['verdict']['en']}   {found['as_of']}", highlight=False)
+        rows = [row | {"name": row["name"]["zh"]} for row in found["jurisdictions"]]
+        _print_rows(rows, ("code", "name", "state", "last_success", "records", "quarantined", "differences"))
+
+    say(found, json_, lines)
+
+
+# --- audits ---
+
+
+@main.command()
+@data_option
+@config_option
+@as_json
+def fsck(data: Path | None, config: Path, json_: bool) -> None:
+    """Hash everything stored again and hold it against entries, head and views."""
+    hub = open_hub(loaded(config, data))
+    try:
+        report = audit.fsck(hub.ledger, hub.settings.kinds, hub.digest_key)
+    finally:
+        hub.close()
+    _tell_report(report, json_)
+    sys.exit(5 if report.problems else 0)
+
+
+def _tell_report(report: audit.Report, json_: bool, **more: Any) -> None:
+    def lines() -> None:
+        for line in report.proved:
+            out.print(f"✓ {line}", markup=False, highlight=False, soft_wrap=True)
+        for line in report.unproven:
+            out.print(f"? not proven: {line}", markup=False, highlight=False, soft_wrap=True)
+        for line in report.problems:
+            err.print(f"✗ {line}", markup=False, highlight=False, soft_wrap=True)
+
+    say(asdict(report) | more, json_, lines)
+
+
+@main.command()
+@data_option
+@config_option
+@as_json
+def rebuild(data: Path | None, config: Path, json_: bool) -> None:
+    """Derive every view anew from the entries and records."""
+    hub = open_hub(loaded(config, data))
+    try:
+        report, changed = audit.rebuild(hub.ledger, hub.settings.kinds, hub.digest_key)
+    finally:
+        hub.close()
+    text = f"views that changed: {', '.join(changed)}" if changed else "every view is identical"
+    say(asdict(report) | {"changed": changed}, json_, lambda: out.print(f"{report.size} entries, {report.records} records; {text}"))
+
+
+@main.command()
+@click.option("--url", default=None, help="Verify an open ledger by URL (…/ledger) instead of the local store.")
+@click.option("--ledger-key", default=None, help="The ledger's vkey (with --url; as `keys card` shows it).")
+@click.option("--framework", "pins", type=click.Path(exists=True, path_type=Path), default=None,
+              help="With --url: a framework.yaml whose first keys are pinned.")  # fmt: skip
+@data_option
+@config_option
+@as_json
+def verify(url: str | None, ledger_key: str | None, pins: Path | None, data: Path | None, config: Path, json_: bool) -> None:
+    """Replay a ledger, local or by URL, and say what that proves and what it does not. Exit 5 on tampering."""
+    if url is None:
+        hub = open_hub(loaded(config, data))
+        try:
+            report = hub.verify()
+        finally:
+            hub.close()
+    else:
+        if ledger_key is None:
+            raise ConfigError(["verify --url needs --ledger-key NAME+ID+KEY (the hub's card shows it)"])
+        key = parse_vkey(ledger_key)
+        trust = None
+        if pins is not None:
+            framework = configuration.read_framework(pins, configuration.load(config).kinds)
+            table = {code: Pin(member.first_key, member.custody) for code, member in framework.members.items()}
+            trust = table.get
+        report = audit.verify(OpenLedger(url), key.name, key, trust)
+    _tell_report(report, json_)
+
+
+# --- a partner's node ---
+
+
+@main.group("partner")
+def partner_group() -> None:
+    """A partner city's own node 伙伴节点: collect, push, pull, verify, export."""
+
+
+node_option = click.option("--data", type=click.Path(path_type=Path), required=True, help="The node's folder.")
+phrase_option = click.option("--passphrase", default="env:CROSSREGION_PASSPHRASE", show_default=True,
+                             help="Reference to the passphrase of its keys: env:NAME or file:PATH.")  # fmt: skip
+
+
+def _ring(data: Path, phrase: str) -> KeyRing:
+    if (data.parent / app.MARK).exists():
+        return KeyRing(data / "keys", demonstration.passphrase(data.parent))
+    return KeyRing(data / "keys", configuration.secret(phrase, data))
+
+
+@contextmanager
+def _node(data: Path, phrase: str, config: Path) -> Iterator[tuple[Node, Settings]]:
+    settings = configuration.load(config)
+    node = Node(data, _ring(data, phrase), settings.kinds, app.clock(settings))
+    try:
+        yield node, settings
+    finally:
+        node.close()
+
+
+@partner_group.command("init")
+@click.option("--card", "card_file", type=click.Path(exists=True, path_type=Path), required=True, help="The hub's connection card.")
+@click.option("--origin", required=True, help="This city's code.")
+@click.option("--ca-file", default=None)
+@click.option("--proxy", default=None)
+@node_option
+@phrase_option
+@config_option
+@as_json
+def partner_init(
+    card_file: Path, origin: str, ca_file: str | None, proxy: str | None, data: Path, passphrase: str, config: Path, json_: bool
+) -> None:
+    """Make a node: its keys and node.json; prints the lines the hub's operator puts into framework.yaml."""
+    try:
+        found = Card(**json.loads(card_file.read_text()))
+        parse_vkey(found.ledger), parse_vkey(found.http)
+    except (ValueError, TypeError, HubError) as error:
+        raise ConfigError([f"{card_file}: not a connection card; get it with `python3 run.py keys card`"]) from error
+    settings = configuration.load(config)
+    made = node_room.init(data, NodeFile(found, origin, ca_file, proxy), _ring(data, passphrase), app.clock(settings))
+    say(made, json_, lambda: out.print(
+        f'"{origin}": custody: self\n  first_key: {made["first_key"]}\n  http_keys: ["{made["http_key"]}"]',
+        markup=False, highlight=False, soft_wrap=True))  # fmt: skip
+
+
+@partner_group.command("collect")
+@click.option("--full", is_flag=True)
+@node_option
+@phrase_option
+@config_option
+@as_json
+def partner_collect(full: bool, data: Path, passphrase: str, config: Path, json_: bool) -> None:
+    """Pull this city's own system and sign what is new with the city's key."""
+    with _node(data, passphrase, config) as (node, settings):
+        declaration = _declaration(settings, node.origin)
+        intake = Intake(node.own, node.kinds, node.issuer, node.digest_key, settings.secret, app.clock(settings))
+        with progress_bar(json_) as progress:
+            outcomes = [
+                intake.run(declaration, feed, settings.connection(node.origin), full=full, who="operator", progress=progress)
+                for feed in declaration.feeds
+            ]
+    _tell_pulls(outcomes, json_)
+
+
+@partner_group.command("push")
+@node_option
+@phrase_option
+@config_option
+@as_json
+def partner_push(data: Path, passphrase: str, config: Path, json_: bool) -> None:
+    """Send what the hub has not acknowledged yet."""
+    with _node(data, passphrase, config) as (node, _):
+        done = node.push()
+    say(done, json_, lambda: out.print(f"sent {done['sent']}, known there {done['known']}, all up to seq {done['seq']} acknowledged"))
+
+
+@partner_group.command("pull")
+@node_option
+@phrase_option
+@config_option
+@as_json
+def partner_pull(data: Path, passphrase: str, config: Path, json_: bool) -> None:
+    """Fetch and verify what is new. Exit 5 for a fork or a shrunken ledger."""
+    with _node(data, passphrase, config) as (node, _):
+        done = node.pull()
+    say(done, json_, lambda: out.print(f"{done['new']} new entries; the copy holds {done['size']}, verified"))
+
+
+@partner_group.command("verify")
+@node_option
+@phrase_option
+@config_option
+@as_json
+def partner_verify(data: Path, passphrase: str, config: Path, json_: bool) -> None:
+    """Check the whole copy again, offline: signatures, chains, roots, disclosures."""
+    with _node(data, passphrase, config) as (node, settings):
+        report = audit.fsck(node.copy, settings.kinds, node.digest_key)
+    _tell_report(report, json_)
+    sys.exit(5 if report.problems else 0)
+
+
+@partner_group.command("status")
+@node_option
+@phrase_option
+@config_option
+@as_json
+def partner_status(data: Path, passphrase: str, config: Path, json_: bool) -> None:
+    """Show where the node stands."""
+    with _node(data, passphrase, config) as (node, _):
+        found = node.status()
+    say(found, json_, lambda: out.print_json(json.dumps(found, ensure_ascii=False)))
+
+
+@partner_group.command("export")
+@click.option("--to", "folder", type=click.Path(path_type=Path), required=True)
+@click.option("--format", "how", type=click.Choice(["csv", "json", "sqlite"]), default="csv", show_default=True)
+@node_option
+@phrase_option
+@config_option
+@as_json
+def partner_export(folder: Path, how: str, data: Path, passphrase: str, config: Path, json_: bool) -> None:
+    """Write what this city may see for its own system: CSV, JSON lines, or a read-only SQL view in a SQLite file."""
+    with _node(data, passphrase, config) as (node, settings):
+        files = export_records(folder, how, node.records, settings.kinds)
+    say({"files": files}, json_, lambda: _print_rows(files, ("kind", "records", "file")))
+
