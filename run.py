@@ -1,0 +1,204 @@
+#!/usr/bin/env python3
+"""Starts the hub from a checkout on a machine that has python3 and nothing else.
+
+Owns `.venv` beside it: makes it on the first start, installs into it whenever setup.cfg changes, and starts itself again
+inside it; later starts cost two file reads. Needs the standard library alone, and speaks on stderr alone, so that
+`--json` output stays clean. The commands are hub.cli's, except `test` and `bench`, which live in a checkout only.
+
+Exit codes of its own: 1 the installation failed, 2 this machine lacks something, 130 interrupted.
+"""
+
+import sys
+
+if sys.version_info < (3, 11):
+    # Before any import or annotation that an older Python would choke on.
+    sys.stderr.write(
+        "run.py needs Python 3.11 or newer, this is %d.%d: start it with a newer one, as in `python3.11 run.py`\n"
+        % sys.version_info[:2]
+    )
+    sys.exit(2)
+
+import hashlib
+import os
+
+# os.path, and the other imports inside functions: a start that finds everything in place stays under 0.06 s.
+ROOT = os.path.dirname(os.path.realpath(__file__))
+VENV = os.path.join(ROOT, ".venv")
+PYTHON = os.path.join(VENV, "bin", "python")
+STAMP = os.path.join(VENV, "installed")
+EXTRAS = {"test": "test", "bench": "bench"}
+
+
+def say(line: str) -> None:
+    """Tell the person at the terminal."""
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
+
+
+def give_up(line: str, code: int) -> None:
+    """Say what is missing and how to mend it, and stop."""
+    say(line)
+    raise SystemExit(code)
+
+
+# -- the environment --------------------------------------------------------------------------------------------------
+
+
+def place() -> str:
+    """Where .venv belongs: a moved checkout or another Python underneath makes it useless."""
+    return f"{ROOT} {os.path.realpath(PYTHON)}"
+
+
+def wanted() -> str:
+    """Digest of what the installation is made from."""
+    digest = hashlib.sha256()
+    for name in ("setup.cfg", "pyproject.toml"):
+        with open(os.path.join(ROOT, name), "rb") as file:
+            digest.update(file.read())
+    return digest.hexdigest()
+
+
+def stamp() -> list[str]:
+    """Place, digest and extras of the last installation that came to its end; three empty ones where there is none."""
+    try:
+        with open(STAMP, encoding="utf-8") as file:
+            return (file.read().split("\n") + ["", "", ""])[:3]
+    except OSError:
+        return ["", "", ""]
+
+
+def in_step(extra: str) -> bool:
+    """Whether .venv is whole, belongs here and holds what setup.cfg and this command ask for."""
+    where, digest, extras = stamp()
+    return (
+        where == place()
+        and digest == wanted()
+        and (not extra or extra in extras.split(","))
+        and os.path.exists(PYTHON)
+    )
+
+
+def install(extra: str) -> None:
+    """Bring .venv in step, one start at a time; another that waited finds the work done."""
+    import fcntl
+
+    lock = os.open(ROOT, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            say("another start is installing into .venv: waiting for it")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        if not in_step(extra):
+            make(extra)
+    finally:
+        os.close(lock)
+
+
+def make(extra: str) -> None:
+    """Make .venv where it is missing or belongs elsewhere, then install into it; the stamp comes last."""
+    import subprocess
+
+    before, digest = stamp(), wanted()
+    if before[0] != place() or not os.path.exists(PYTHON):
+        before = ["", "", ""]
+        say("first start: making .venv and installing into it, up to a minute or two")
+        need_venv()
+        # -I: neither PYTHONPATH nor a user's own packages may leak in. --clear: what an interrupted start left is void.
+        if subprocess.call([sys.executable, "-I", "-m", "venv", "--clear", VENV], stdout=sys.stderr):
+            give_up(f".venv could not be made in {ROOT}: see the lines above", 1)
+    else:
+        say("setup.cfg or the command asks for more than .venv holds: installing")
+    extras = sorted({extra, *(before[2].split(",") if before[1] == digest else ())} - {""})
+    target = f".[{','.join(extras)}]" if extras else "."
+    pip = [PYTHON, "-I", "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"]
+    if subprocess.call([*pip, "--editable", target], cwd=ROOT, stdout=sys.stderr):
+        give_up(
+            "the installation failed: see pip's lines above. Behind a proxy set HTTPS_PROXY, for a mirror"
+            " PIP_INDEX_URL, without network PIP_NO_INDEX=1 and PIP_FIND_LINKS=<folder of wheels>; then start again",
+            1,
+        )
+    with open(STAMP + ".new", "w", encoding="utf-8") as file:
+        file.write("\n".join((place(), digest, ",".join(extras))))
+    os.replace(STAMP + ".new", STAMP)
+
+
+def need_venv() -> None:
+    """Debian and Ubuntu ship Python without venv's half: name the one line that installs it."""
+    from importlib.util import find_spec
+
+    if find_spec("venv") and find_spec("ensurepip"):
+        return
+    # The plain package belongs to the system's default Python; one installed beside it has its own.
+    default = os.path.realpath("/usr/bin/python3") == os.path.realpath(sys.executable)
+    package = "python3-venv" if default else f"python{sys.version_info[0]}.{sys.version_info[1]}-venv"
+    give_up(f"this Python cannot make virtual environments; as root: apt update && apt install {package}", 2)
+
+
+# -- the commands that live in a checkout only ------------------------------------------------------------------------
+
+
+def test(arguments: list[str]) -> None:
+    """With no arguments ruff, mypy, import-linter and every test; otherwise pytest alone, with these arguments."""
+    if not arguments:
+        os.chdir(ROOT)
+        # tests/conftest.py ends the run as failed, and names them, however the tests themselves went.
+        os.environ["FAILED_CHECKS"] = " ".join(failed_checks())
+    os.execv(PYTHON, [PYTHON, "-m", "pytest", *arguments])
+
+
+def failed_checks() -> list[str]:
+    """Names of the checks that found something; each runs to its end and prints what it found."""
+    import configparser
+    import subprocess
+
+    config = configparser.ConfigParser(interpolation=None)
+    config.read(os.path.join(ROOT, "setup.cfg"), encoding="utf-8")
+    # ruff reads no setup.cfg: each line of its section there is handed over as the TOML it is.
+    ruff = [part for key, value in config["tool:ruff"].items() for part in ("--config", f"{key} = {value}")]
+    commands = {
+        "ruff": [PYTHON, "-m", "ruff", "check", "--isolated", *ruff, "."],
+        "mypy": [PYTHON, "-m", "mypy"],
+        "lint-imports": [PYTHON, os.path.join(VENV, "bin", "lint-imports"), "--no-logo"],
+    }
+    failed = []
+    for name, command in commands.items():
+        say(f"-- {name}")
+        if subprocess.call(command, stdout=sys.stderr):
+            failed.append(name)
+    return failed
+
+
+def bench(arguments: list[str]) -> None:
+    """The measurements of tests/bench, side by side in one run."""
+    import runpy
+
+    sys.argv = [os.path.join(ROOT, "tests", "bench", "bench.py"), *arguments]
+    runpy.run_path(sys.argv[0], run_name="__main__")
+
+
+def main(arguments: list[str]) -> None:
+    """Bring .venv in step, get inside it, and run the command; with none, the demo."""
+    command = arguments[0] if arguments else "demo"
+    extra = EXTRAS.get(command, "")
+    fresh = not in_step(extra)
+    if fresh:
+        install(extra)
+    if fresh or os.path.realpath(sys.prefix) != os.path.realpath(VENV):
+        os.execv(PYTHON, [PYTHON, os.path.join(ROOT, "run.py"), *arguments])
+    if command == "test":
+        test(arguments[1:])
+    elif command == "bench":
+        bench(arguments[1:])
+    else:
+        from hub.cli import main as cli
+
+        sys.argv = ["run.py", *(arguments or ["demo"])]
+        sys.exit(cli())
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
