@@ -26,7 +26,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from hmac import compare_digest
-from http.cookiejar import DefaultCookiePolicy
 from ipaddress import ip_address
 from pathlib import Path
 from threading import Lock
@@ -467,7 +466,11 @@ class _TlsPool(urllib3.HTTPSConnectionPool):
 
 
 class _Adapter(HTTPAdapter):
-    """requests' own adapter over timed connections; no retries."""
+    """requests' own adapter over timed connections, used without a session.
+
+    A session reads the environment, keeps cookies, and takes in a redirect's whole body even where it is told
+    not to follow; an adapter does none of these.
+    """
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
@@ -517,7 +520,9 @@ class Client:
             )
         self._key, self._peer = key, HttpKey.pinned("hub", peer)
         self._now, self._timeout, self._max = now, timeout, max_bytes
-        self._session = _session(ca_file, proxy)
+        self._verify = str(ca_file) if ca_file is not None else True
+        self._proxies = {"http": proxy, "https": proxy} if proxy else {}
+        self._adapter = _Adapter()
 
     def get(
         self, path: str, query: Mapping[str, str | int] | None = None, *, held: bytes | None = None
@@ -537,7 +542,7 @@ class Client:
 
     def close(self) -> None:
         """Close the idle connections."""
-        self._session.close()
+        self._adapter.close()
 
     def _exchange(
         self, method: str, path: str, query: str, extra: dict[str, str], body: bytes | None
@@ -556,15 +561,14 @@ class Client:
     def _send(
         self, method: str, route: str, headers: dict[str, str], body: bytes | None
     ) -> tuple[int, Mapping[str, str], bytes]:
-        prepared = self._session.prepare_request(
-            requests.Request(method, self._base + route, headers=headers, data=body)
-        )
+        plain = {"User-Agent": f"crossregion-sync-hub/{__version__}", "Accept-Encoding": "identity"}
+        prepared = requests.Request(method, self._base + route, headers=plain | headers, data=body).prepare()
         if prepared.path_url != route:
             raise ValueError("the path or query does not stay as it is signed")
         _until.set(monotonic() + self._timeout)
         try:
-            with self._session.send(
-                prepared, stream=True, allow_redirects=False, timeout=self._timeout
+            with self._adapter.send(
+                prepared, stream=True, timeout=self._timeout, verify=self._verify, proxies=self._proxies
             ) as response:
                 return response.status_code, response.headers, self._read(response)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
@@ -600,21 +604,6 @@ class Client:
 
     def _unreachable(self, what: str, mend: str = "") -> Unreachable:
         return Unreachable(what, where=self._authority, mend=mend)
-
-
-def _session(ca_file: str | Path | None, proxy: str | None) -> requests.Session:
-    session = requests.Session()
-    session.trust_env = False
-    session.verify = str(ca_file) if ca_file is not None else True
-    if proxy:
-        session.proxies = {"http": proxy, "https": proxy}
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    session.headers.clear()
-    session.headers["User-Agent"] = f"crossregion-sync-hub/{__version__}"
-    session.headers["Accept-Encoding"] = "identity"
-    for scheme in ("http://", "https://"):
-        session.mount(scheme, _Adapter())
-    return session
 
 
 def _is_loopback(host: str) -> bool:

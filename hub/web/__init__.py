@@ -2,7 +2,7 @@
 
 Rule 1. Everything below /v1 and /ledger is for signed requests, save the OpenAPI document, its page and,
 where the operator opened it, the ledger. Whoever signed gets a signed answer, a refusal too.
-Rule 2. No session, no cookie, no third-party address: pages work offline under a strict content policy.
+Rule 2. No session, no login, no third-party address: pages work offline under a strict content policy.
 Rule 3. An unforeseen error is logged by its class and place alone: its text may hold what a record holds.
 Sizes are bytes. Served by waitress, which gives the raw request target that signatures are checked against.
 """
@@ -12,6 +12,7 @@ import re
 import traceback
 from base64 import b64encode
 from collections.abc import Callable
+from contextlib import suppress
 from hashlib import sha256
 from ipaddress import ip_address
 from typing import Any
@@ -29,7 +30,7 @@ from hub.web import api, tiles
 from hub.web.api import Desk
 from hub.wire import Gate
 
-__all__ = ["Desk", "MAX_BODY", "create_app"]
+__all__ = ["MAX_BODY", "Desk", "create_app"]
 
 MAX_BODY = (8 << 20) + (64 << 10)
 
@@ -59,8 +60,8 @@ def create_app(
 ) -> Flask:
     """The application that waitress serves.
 
-    `gate` carries the hub's authority, `status` gives the status dict of which /healthz tells the state,
-    `tiles_open` serves the ledger to everybody, `console` is the blueprint of the human's pages, or None.
+    `gate` carries the hub's authority; `tiles_open` serves the ledger to everybody; `console` is the
+    blueprint of the human's pages with their own /healthz, or None: then /healthz tells the state that `status` gives.
     """
     app = Flask("hub.web", static_folder=None)
     app.config.update(
@@ -82,9 +83,10 @@ def create_app(
     _answer_errors(app)
     _guard(app, gate, tiles_open)
     _document(app, desk, tiles_open)
-    _health(app, status)
     if console is not None:
         app.register_blueprint(console)
+    else:
+        _health(app, status)
     return app
 
 
@@ -103,7 +105,7 @@ def _hosts(authority: str) -> list[str]:
 
 def _is_guarded() -> bool:
     path = request.path
-    if path == _DOCUMENT or path == _DOCS or path.startswith(_DOCS + "/"):
+    if path in (_DOCUMENT, _DOCS) or path.startswith(_DOCS + "/"):
         return False
     return path.startswith(("/v1/", "/ledger/"))
 
@@ -203,6 +205,7 @@ def _docs_page() -> Any:
             "layout": "BaseLayout",
             "supportedSubmitMethods": [],
             "validatorUrl": None,
+            "oauth2RedirectUrl": None,
         },
     )
 

@@ -53,7 +53,7 @@ class Letter:
     label: str = "sig"
 
     def value(self, name: str) -> str:
-        path, mark, query = self.target.partition("?")
+        path, _, query = self.target.partition("?")
         derived = {"@method": self.method, "@authority": self.authority, "@path": path, "@query": "?" + query}
         return derived[name] if name in derived else self.headers[name]
 
@@ -265,7 +265,7 @@ REFUSALS: dict[str, tuple[Callable[[], Letter], str]] = {
     ),
     "two digests": (
         bent(**POSTED, headers={"content-digest": f"{digest(b'')}, {digest(b'{}' + bytes([10]))}"}),
-        "",
+        ".",
     ),
     "method changed": (after(lambda letter: setattr(letter, "method", "POST")), "."),
     "put": (bent(method="PUT"), "another method"),
