@@ -111,7 +111,8 @@ def make(extra: str) -> None:
         say("setup.cfg or the command asks for more than .venv holds: installing")
     extras = sorted({extra, *(before[2].split(",") if before[1] == digest else ())} - {""})
     target = f".[{','.join(extras)}]" if extras else "."
-    pip = [PYTHON, "-I", "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"]
+    # Errors alone: a machine's own pip settings may warn once per package.
+    pip = [PYTHON, "-I", "-m", "pip", "install", "-qq", "--no-input", "--disable-pip-version-check"]
     if subprocess.call([*pip, "--editable", target], cwd=ROOT, stdout=sys.stderr):
         give_up(
             "the installation failed: see pip's lines above. Behind a proxy set HTTPS_PROXY, for a mirror"
