@@ -1,4 +1,4 @@
-"""Sample city systems that refuse what the real ones refuse, and the generator of their records: for demo, tests and bench."""
+"""Sample city systems that refuse what the real ones refuse, and their records: for demo, tests and bench."""
 
 from adapters.sample.cities import SampleCities
 

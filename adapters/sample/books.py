@@ -1,9 +1,10 @@
-"""How each sample city keeps its own books: what it knows of a record, and how its system spells that in its own columns.
+"""How each sample city keeps its own books: what it knows of a record, and how its columns spell that.
 
-Owns one `Book` per feed. `knows` takes a record of the generator to what that city's table can hold (the truth a right reading
-must give back); `row` spells it, with the dirt real tables have. Nothing here reads a declaration or uses `adapters.mapping`:
-what the declarations must undo is written down a second time, from the facts about the formats.
-Money columns are 万元 in the publicity tables and yuan elsewhere; times are Beijing time.
+Owns one `Book` per feed. `knows` takes a record of the generator to what that city's table can hold (the
+truth that a right reading must give back); `row` spells it, with the dirt of real tables. Nothing here
+reads a declaration or uses `adapters.mapping`: what declarations must undo is written down a second time,
+from the facts about the formats. Money columns are 万元 in the publicity tables and yuan elsewhere; times
+are Beijing time.
 """
 
 from collections.abc import Callable, Iterable
@@ -15,14 +16,25 @@ from typing import Any
 from zlib import crc32
 
 from adapters.sample import generator
-from adapters.sample.generator import ASSISTANCE, BY_USCC, ENTERPRISE, PERSON, RESULTS, TRADER, Body, Place, place, stamp, wide
+from adapters.sample.generator import (
+    BY_USCC,
+    ENTERPRISE,
+    PERSON,
+    RESULTS,
+    TRADER,
+    Body,
+    names,
+    place,
+    stamp,
+    wide,
+)
 
 Row = dict[str, Any]
 NO_END = "2099-12-31"
 
 
 class Dirt:
-    """Which records are dirty in which way: fixed by the record's own name, so an edit elsewhere moves nothing."""
+    """Which records are dirty in which way: by the record's own name, so an edit elsewhere moves nothing."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -37,8 +49,11 @@ class Dirt:
 
 @dataclass(frozen=True, slots=True)
 class Book:
-    """One feed of one city. `spoil` is a column and a value in it that no declaration can map; `operation` names the column
-    in which deleted rows stay, marked; `history` says that every revision stays a row of its own."""
+    """One feed of one city.
+
+    `spoil` is a column and a value in it that no declaration can map; `operation` names the column that marks
+    deleted rows; `history` says that every revision stays a row of its own.
+    """
 
     make: Callable[[Random, int, date, Callable[[Random], Body]], Body]
     revise: Callable[[Random, Body], Body]
@@ -53,6 +68,7 @@ class Book:
 
 
 # ---------------------------------------------------------------- spelling
+
 
 def wan(yuan: str | None) -> str | None:
     """Yuan as 万元: 2000.00 → 0.2."""
@@ -70,8 +86,8 @@ def only(body: Body, fields: Iterable[str]) -> Body:
     return {field: body[field] for field in fields if field in body}
 
 
-def words(names: dict[str, str], code: str | None) -> str | None:
-    return None if code is None else names[code]
+def words(spelled: dict[str, str], code: str | None) -> str | None:
+    return None if code is None else spelled[code]
 
 
 def yes(value: bool | None, true: str = "1", false: str = "0") -> str | None:
@@ -85,7 +101,7 @@ PENALTY_WORDS = {"01": "警告", "02": "罚款", "03": "没收违法所得", "09
 
 
 def short_id(body: Body, dirt: Dirt) -> Body:
-    """In some books a representative's number is still the 15-digit one, in others it is the text `undefined`."""
+    """Some representatives' numbers are still the 15-digit ones, some are the text `undefined`."""
     number = body.get("legal_rep_id")
     if number and dirt("undefined", 12):
         return {k: v for k, v in body.items() if k not in REPRESENTATIVE} | {"legal_rep_id_type": "111"}
@@ -96,11 +112,11 @@ def short_id(body: Body, dirt: Dirt) -> Body:
 
 # ---------------------------------------------------------------- cases: the provincial 省市回流 table
 
-_RETURNED = (
-    "case_code", "case_name", "item_code", "agency_name", "agency_uscc", "region_code", *PARTY, *REPRESENTATIVE, "facts", "basis",
-    "decided_on", "doc_no", "doc_no_norm", "penalty_types", "penalty_text", "fine_yuan", "confiscated_income_yuan",
-    "confiscated_goods_yuan", "licence_name", "licence_no", "is_public", "publish_on", "publish_end", "public_status",
-)
+_RETURNED = names(
+    "case_code case_name item_code agency_name agency_uscc region_code facts basis decided_on doc_no "
+    "doc_no_norm penalty_types penalty_text fine_yuan confiscated_income_yuan confiscated_goods_yuan "
+    "licence_name licence_no is_public publish_on publish_end public_status"
+) + PARTY + REPRESENTATIVE
 # A publication says nothing of the proceedings, and all it holds has been decided.
 PUBLISHED = {"procedure": "99", "case_source": "99", "stage": "09"}
 
@@ -112,7 +128,10 @@ def knows_returned(body: Body, dirt: Dirt, at: datetime) -> Body:
 def returned(b: Body, dirt: Dirt, at: datetime) -> Row:
     number = b["party_id"]
     if b["party_id_type"] == BY_USCC:
-        number = f"统一社会信用代码：{number}" if dirt("prefix", 6) else f"{number}（1/1）" if dirt("suffix", 6) else number
+        if dirt("prefix", 6):
+            number = f"统一社会信用代码：{number}"
+        elif dirt("suffix", 6):
+            number = f"{number}（1/1）"
         number = wide(number) if dirt("wide", 9) else number
     breached, basis = b["basis"].split("；")
     return {
@@ -160,19 +179,24 @@ def returned(b: Body, dirt: Dirt, at: datetime) -> Row:
 
 # ---------------------------------------------------------------- cases: 双公示, both editions
 
-_PUBLICITY = (
-    "agency_name", "agency_uscc", *PARTY, *REPRESENTATIVE, "facts", "basis", "decided_on", "doc_no", "doc_no_norm", "violation_type",
-    "penalty_types", "penalty_text", "fine_yuan", "licence_name", "publish_end",
-)
+_PUBLICITY = names(
+    "agency_name agency_uscc facts basis decided_on doc_no doc_no_norm violation_type penalty_types "
+    "penalty_text fine_yuan licence_name publish_end"
+) + PARTY + REPRESENTATIVE
 
 
 def knows_publicity(body: Body, dirt: Dirt, at: datetime) -> Body:
-    """The publication has no case number and no case name: the decision's number and the violation stand for them."""
+    """No case number and no case name: the decision's number and the violation stand for them."""
     known = short_id(only(body, _PUBLICITY), dirt) | PUBLISHED
     seized = sum(Decimal(body.get(k, "0")) for k in ("confiscated_income_yuan", "confiscated_goods_yuan"))
     if seized:  # one column for both, so it can only be told as income
         known["confiscated_income_yuan"] = f"{seized:.2f}"
-    return known | {"case_code": body["doc_no"], "case_name": body["violation_type"], "region_code": "330522", "is_public": True}
+    return known | {
+        "case_code": body["doc_no"],
+        "case_name": body["violation_type"],
+        "region_code": "330522",
+        "is_public": True,
+    }
 
 
 def publicity(b: Body, dirt: Dirt, at: datetime) -> Row:
@@ -211,13 +235,19 @@ def publicity(b: Body, dirt: Dirt, at: datetime) -> Row:
     }
 
 
-_OLDER = ("case_code", "case_name", "agency_name", "agency_uscc", *PARTY, "facts", "basis", "decided_on", "doc_no", "doc_no_norm",
-          "penalty_types", "penalty_text", "public_status")
+_OLDER = names(
+    "case_code case_name agency_name agency_uscc facts basis decided_on doc_no doc_no_norm penalty_types "
+    "penalty_text public_status"
+) + PARTY
 
 
 def knows_older(body: Body, dirt: Dirt, at: datetime) -> Body:
     """Both editions stand in one table; only rows of the newer one have amounts."""
-    known = only(body, _OLDER) | PUBLISHED | {"region_code": "330483", "is_public": True, "source_time": stamp(at)}
+    known = (
+        only(body, _OLDER)
+        | PUBLISHED
+        | {"region_code": "330483", "is_public": True, "source_time": stamp(at)}
+    )
     if dirt("newer", 3):
         known |= only(body, ("violation_type", "fine_yuan", "publish_end"))
     return known
@@ -238,7 +268,9 @@ def older(b: Body, dirt: Dirt, at: datetime) -> Row:
         "CF_YJ": b["basis"],
         "CF_XDR_MC": b["party_name"],
         "CF_XDR_LB": PARTY_WORDS[b["party_type"]],
-        "CF_XDR_SHXYM": dirt.nothing() if person else ("统一社会信用代码：" if dirt("prefix", 7) else "") + b["party_id"],
+        "CF_XDR_SHXYM": dirt.nothing()
+        if person
+        else ("统一社会信用代码：" if dirt("prefix", 7) else "") + b["party_id"],
         "CF_XDR_ZDM": None if person or newer else f"{b['party_id'][8:16]}-{b['party_id'][16]}",
         "CF_XDR_GSDJ": dirt.nothing(),
         "CF_XDR_SWDJ": dirt.nothing(),
@@ -259,13 +291,21 @@ def older(b: Body, dirt: Dirt, at: datetime) -> Row:
 
 # ---------------------------------------------------------------- cases: 互联网+监管 penalty record
 
-_PENALTY_RECORD = (
-    "case_code", "case_name", "item_code", "case_source", "inspection_code", "procedure", "agency_name", "agency_uscc", "region_code",
-    "party_type", "party_name", "party_id_type", "party_id", "facts", "basis", "hearing", "filed_on", "criminal", "major", "legal_review",
-    "collective", "doc_no", "doc_no_norm", "decided_on", "penalty_types", "fine_yuan", "penalty_text", "exec_method", "exec_result",
-    "paid_yuan", "no_penalty", "closed_on", "stage",
+_PENALTY_RECORD = names(
+    "case_code case_name item_code case_source inspection_code procedure agency_name agency_uscc "
+    "region_code party_type party_name party_id_type party_id facts basis hearing filed_on criminal "
+    "major legal_review collective doc_no doc_no_norm decided_on penalty_types fine_yuan penalty_text "
+    "exec_method exec_result paid_yuan no_penalty closed_on stage"
 )
-_STAGE_WORDS = {"02": "立案", "03": "调查取证", "07": "告知", "09": "决定", "10": "送达", "12": "结案", "94": "不予处罚"}
+_STAGE_WORDS = {
+    "02": "立案",
+    "03": "调查取证",
+    "07": "告知",
+    "09": "决定",
+    "10": "送达",
+    "12": "结案",
+    "94": "不予处罚",
+}
 
 
 def knows_penalty_record(body: Body, dirt: Dirt, at: datetime) -> Body:
@@ -313,17 +353,17 @@ def penalty_record(b: Body, dirt: Dirt, at: datetime) -> Row:
 
 # ---------------------------------------------------------------- inspections: 互联网+监管 check record
 
-_CHECK = (
-    "check_code", "check_name", "item_code", "check_list_code", "plan_id", "agency_name", "agency_uscc", "region_code", "party_type",
-    "party_name", "party_id_type", "party_id", "object_name", "reg_address", "op_address", "check_form", "check_type", "check_mode",
-    "result_code", "result_raw", "checked_at", "reported_at", "reporter",
+_CHECK = names(
+    "check_code check_name item_code check_list_code plan_id agency_name agency_uscc region_code "
+    "party_type party_name party_id_type party_id object_name reg_address op_address check_form "
+    "check_type check_mode result_code result_raw checked_at reported_at reporter officers"
 )
 _OBJECT = {ENTERPRISE: "1", PERSON: "3", TRADER: "2"}
 
 
 def knows_check(body: Body, dirt: Dirt, at: datetime) -> Body:
-    """The table names officers without their card numbers, and says what is inspected by the party's nature alone."""
-    return only(body, _CHECK) | {"object_type": _OBJECT[body["party_type"]], "officers": [only(o, ("name",)) for o in body["officers"]]}
+    """The table says what is inspected by the party's nature alone."""
+    return only(body, _CHECK) | {"object_type": _OBJECT[body["party_type"]]}
 
 
 def knows_check_timed(body: Body, dirt: Dirt, at: datetime) -> Body:
@@ -354,6 +394,7 @@ def check(b: Body, dirt: Dirt, at: datetime) -> Row:
         "check_result": b["result_raw"],
         "check_date": local(b["checked_at"]),
         "check_personnel": ",".join(o["name"] for o in b["officers"]),
+        "check_personnel_code": ",".join(o["cert_no"] for o in b["officers"]),
         "submitted_date": local(b["reported_at"]),
         "submitted_personnel": b["reporter"],
         "plan_id": b.get("plan_id", dirt.nothing()),
@@ -389,6 +430,7 @@ def check_in_chinese(b: Body, dirt: Dirt, at: datetime) -> Row:
         "检查结果": b["result_raw"],
         "检查时间": local(b["checked_at"]),
         "检查人员": ",".join(o["name"] for o in b["officers"]),
+        "执法证号": ",".join(o["cert_no"] for o in b["officers"]),
         "报送时间": local(b["reported_at"]),
         "报送人员": b["reporter"],
     }
@@ -396,8 +438,11 @@ def check_in_chinese(b: Body, dirt: Dirt, at: datetime) -> Row:
 
 # ---------------------------------------------------------------- inspections: the towns' own sheets
 
-_TOWN = ("check_code", "check_name", "item_code", "check_list_code", "agency_name", "agency_uscc", "region_code", *PARTY[:4], "object_name",
-         "reg_address", "check_form", "check_type", "result_code", "result_text", "checked_at", "reported_at", "officers", "object_type")
+_TOWN = names(
+    "check_code check_name item_code check_list_code agency_name agency_uscc region_code object_name "
+    "reg_address check_form check_type result_code result_text checked_at reported_at officers "
+    "object_type"
+) + PARTY[:4]
 _FORM_WORDS = {"1": "现场检查", "2": "非现场检查"}
 _TYPE_WORDS = {"1": "日常检查", "2": "专项检查", "3": "双随机抽查"}
 
@@ -465,8 +510,10 @@ def tabbed(b: Body, dirt: Dirt, at: datetime) -> Row:
 
 # ---------------------------------------------------------------- Deqing: nested JSON
 
-_DEQING_CASE = (*_PENALTY_RECORD, "legal_rep_name", *REPRESENTATIVE, "violation_type", "served_on", "is_public", "publish_on",
-                "publish_end", "public_status", "confiscated_income_yuan", "confiscated_goods_yuan", "licence_name", "licence_no")
+_DEQING_CASE = names(
+    "legal_rep_name violation_type served_on is_public publish_on publish_end public_status "
+    "confiscated_income_yuan confiscated_goods_yuan licence_name licence_no"
+) + _PENALTY_RECORD + REPRESENTATIVE
 
 
 def knows_deqing_case(body: Body, dirt: Dirt, at: datetime) -> Body:
@@ -474,38 +521,77 @@ def knows_deqing_case(body: Body, dirt: Dirt, at: datetime) -> Body:
 
 
 def _deqing_party(b: Body) -> Row:
-    party: Row = {"type": b["party_type"], "name": b["party_name"], "certType": b["party_id_type"], "certNo": b["party_id"]}
+    party: Row = {
+        "type": b["party_type"],
+        "name": b["party_name"],
+        "certType": b["party_id_type"],
+        "certNo": b["party_id"],
+    }
     if "legal_rep_name" in b:
-        party["legal"] = {"name": b["legal_rep_name"], "certType": b["legal_rep_id_type"], "certNo": b["legal_rep_id"]}
+        party["legal"] = {
+            "name": b["legal_rep_name"],
+            "certType": b["legal_rep_id_type"],
+            "certNo": b["legal_rep_id"],
+        }
     return party
 
 
 def deqing_case(b: Body, dirt: Dirt, at: datetime) -> Row:
     """Yuan in cents, booleans as JSON booleans, everything about the decision in an object of its own."""
+
     def cents(yuan: str | None) -> int | None:
         return None if yuan is None else int(Decimal(yuan) * 100)
 
     decision = {
-        "docNo": b.get("doc_no"), "decidedOn": b.get("decided_on"), "types": b.get("penalty_types"), "content": b.get("penalty_text"),
-        "fine": cents(b.get("fine_yuan")), "paid": cents(b.get("paid_yuan")), "income": cents(b.get("confiscated_income_yuan")),
-        "goods": cents(b.get("confiscated_goods_yuan")), "licence": b.get("licence_name"), "licenceNo": b.get("licence_no"),
-        "servedOn": b.get("served_on"), "noPenalty": b.get("no_penalty"), "execMethod": b.get("exec_method"),
-        "execResult": b.get("exec_result"), "closedOn": b.get("closed_on"),
+        "docNo": b.get("doc_no"),
+        "decidedOn": b.get("decided_on"),
+        "types": b.get("penalty_types"),
+        "content": b.get("penalty_text"),
+        "fine": cents(b.get("fine_yuan")),
+        "paid": cents(b.get("paid_yuan")),
+        "income": cents(b.get("confiscated_income_yuan")),
+        "goods": cents(b.get("confiscated_goods_yuan")),
+        "licence": b.get("licence_name"),
+        "licenceNo": b.get("licence_no"),
+        "servedOn": b.get("served_on"),
+        "noPenalty": b.get("no_penalty"),
+        "execMethod": b.get("exec_method"),
+        "execResult": b.get("exec_result"),
+        "closedOn": b.get("closed_on"),
     }
     return {
-        "caseCode": b["case_code"], "caseName": b["case_name"], "itemCode": b["item_code"], "source": b["case_source"],
-        "inspectionCode": b.get("inspection_code", "undefined"), "procedure": b["procedure"], "stage": b["stage"],
-        "agency": {"name": b["agency_name"], "code": b["agency_uscc"]}, "region": b["region_code"], "party": _deqing_party(b),
-        "violation": b["violation_type"], "facts": b["facts"], "basis": b["basis"], "filedOn": b["filed_on"],
-        "flags": {k: b[k] for k in ("hearing", "criminal", "major", "collective")} | {"legalReview": b["legal_review"]},
+        "caseCode": b["case_code"],
+        "caseName": b["case_name"],
+        "itemCode": b["item_code"],
+        "source": b["case_source"],
+        "inspectionCode": b.get("inspection_code", "undefined"),
+        "procedure": b["procedure"],
+        "stage": b["stage"],
+        "agency": {"name": b["agency_name"], "code": b["agency_uscc"]},
+        "region": b["region_code"],
+        "party": _deqing_party(b),
+        "violation": b["violation_type"],
+        "facts": b["facts"],
+        "basis": b["basis"],
+        "filedOn": b["filed_on"],
+        "flags": {k: b[k] for k in ("hearing", "criminal", "major", "collective")}
+        | {"legalReview": b["legal_review"]},
         "decision": decision if "decided_on" in b else None,
-        "publicity": {"isPublic": b["is_public"], "from": b["publish_on"], "to": b.get("publish_end", NO_END), "status": b["public_status"]}
-        if "is_public" in b else None,
+        "publicity": {
+            "isPublic": b["is_public"],
+            "from": b["publish_on"],
+            "to": b.get("publish_end", NO_END),
+            "status": b["public_status"],
+        }
+        if "is_public" in b
+        else None,
         "updateTime": stamp(at),
     }
 
 
-_DEQING_CHECK = (*_CHECK, "legal_rep_name", *REPRESENTATIVE, "officers", "items", "result_text", "led_to_case", "object_type")
+_DEQING_CHECK = names(
+    "legal_rep_name items result_text led_to_case object_type"
+) + _CHECK + REPRESENTATIVE
 
 
 def knows_deqing_check(body: Body, dirt: Dirt, at: datetime) -> Body:
@@ -514,28 +600,57 @@ def knows_deqing_check(body: Body, dirt: Dirt, at: datetime) -> Body:
 
 def deqing_check(b: Body, dirt: Dirt, at: datetime) -> Row:
     return {
-        "checkCode": b["check_code"], "checkName": b["check_name"], "itemCode": b["item_code"], "listCode": b["check_list_code"],
-        "planId": b.get("plan_id"), "agency": {"name": b["agency_name"], "code": b["agency_uscc"]}, "region": b["region_code"],
-        "party": _deqing_party(b), "object": {"type": b["object_type"], "name": b["object_name"]}, "regAddress": b["reg_address"],
-        "opAddress": b.get("op_address", dirt.nothing()), "form": b["check_form"], "type": b["check_type"], "mode": b["check_mode"],
-        "result": {"code": b["result_raw"], "text": b["result_text"]}, "checkedAt": b["checked_at"], "reportedAt": b["reported_at"],
-        "reporter": b["reporter"], "officers": [{"xm": o["name"], "zfzh": o["cert_no"]} for o in b["officers"]],
-        "items": [{"item": i["item"], "finding": i["finding"], "due": i["rectify_due"], "done": i.get("rectified_on")}
-                  for i in b.get("items", ())],
-        "ledToCase": b["led_to_case"], "updateTime": stamp(at),
+        "checkCode": b["check_code"],
+        "checkName": b["check_name"],
+        "itemCode": b["item_code"],
+        "listCode": b["check_list_code"],
+        "planId": b.get("plan_id"),
+        "agency": {"name": b["agency_name"], "code": b["agency_uscc"]},
+        "region": b["region_code"],
+        "party": _deqing_party(b),
+        "object": {"type": b["object_type"], "name": b["object_name"]},
+        "regAddress": b["reg_address"],
+        "opAddress": b.get("op_address", dirt.nothing()),
+        "form": b["check_form"],
+        "type": b["check_type"],
+        "mode": b["check_mode"],
+        "result": {"code": b["result_raw"], "text": b["result_text"]},
+        "checkedAt": b["checked_at"],
+        "reportedAt": b["reported_at"],
+        "reporter": b["reporter"],
+        "officers": [{"xm": o["name"], "zfzh": o["cert_no"]} for o in b["officers"]],
+        "items": [
+            {
+                "item": i["item"],
+                "finding": i["finding"],
+                "due": i["rectify_due"],
+                "done": i.get("rectified_on"),
+            }
+            for i in b.get("items", ())
+        ],
+        "ledToCase": b["led_to_case"],
+        "updateTime": stamp(at),
     }
 
 
 # ---------------------------------------------------------------- Guangde: another province
 
 GUANGDE_PENALTIES = {"01": "JG", "02": "FK", "03": "MS1", "09": "MS2", "11": "ZK"}
-GUANGDE_STAGES = {"02": "已立案", "03": "调查中", "07": "已告知", "09": "已决定", "10": "已送达", "12": "已结案", "94": "不予处罚"}
+GUANGDE_STAGES = {
+    "02": "已立案",
+    "03": "调查中",
+    "07": "已告知",
+    "09": "已决定",
+    "10": "已送达",
+    "12": "已结案",
+    "94": "不予处罚",
+}
 _GUANGDE_TYPES = {ENTERPRISE: "企业", PERSON: "个人", TRADER: "个体户"}
-_GUANGDE_CASE = (
-    "case_code", "case_name", "case_source", "procedure", "agency_name", "agency_uscc", "region_code", *PARTY, "legal_rep_id_type",
-    "legal_rep_id", "facts", "basis", "filed_on", "decided_on", "served_on", "closed_on", "stage", "hearing", "criminal", "doc_no",
-    "doc_no_norm", "penalty_types", "penalty_text", "fine_yuan", "paid_yuan", "no_penalty",
-)
+_GUANGDE_CASE = names(
+    "case_code case_name case_source procedure agency_name agency_uscc region_code legal_rep_id_type "
+    "legal_rep_id facts basis filed_on decided_on served_on closed_on stage hearing criminal doc_no "
+    "doc_no_norm penalty_types penalty_text fine_yuan paid_yuan no_penalty"
+) + PARTY
 _GUANGDE_SOURCES = {"01": "日常巡查", "02": "群众举报", "03": "部门移送", "04": "上级交办", "06": "在线监控"}
 
 
@@ -582,9 +697,19 @@ def guangde_case(b: Body, dirt: Dirt, at: datetime) -> Row:
     }
 
 
-_GUANGDE_CHECK = ("check_code", "check_name", "agency_name", "agency_uscc", "region_code", *PARTY[:4], "object_name", "object_type",
-                  "op_address", "check_form", "check_type", "result_code", "checked_at", "officers")
-GUANGDE_RESULTS = {"1": "合格", "6": "查无下落", "7": "停业", "A": "立案查处", "B": "公示不规范", "E": "已整改", "F": "未经营"}
+_GUANGDE_CHECK = names(
+    "check_code check_name agency_name agency_uscc region_code object_name object_type op_address "
+    "check_form check_type result_code checked_at officers"
+) + PARTY[:4]
+GUANGDE_RESULTS = {
+    "1": "合格",
+    "6": "查无下落",
+    "7": "停业",
+    "A": "立案查处",
+    "B": "公示不规范",
+    "E": "已整改",
+    "F": "未经营",
+}
 
 
 def knows_guangde_check(body: Body, dirt: Dirt, at: datetime) -> Body:
@@ -613,9 +738,11 @@ def guangde_check(b: Body, dirt: Dirt, at: datetime) -> Row:
 
 # ---------------------------------------------------------------- transfers
 
-_TRANSFER = ("letter_no", "transfer_kind", "from_agency", "to_agency", "from_region", "to_region", "case_code", *PARTY, "cause", "filed_on",
-             "reason", "legal_basis", "request_items", "reply_due", "materials", "goods", "approver", "approved_at", "sent_at", "signed_by",
-             "signed_at", "state", "due_at", "reminders")
+_TRANSFER = names(
+    "letter_no transfer_kind from_agency to_agency from_region to_region case_code cause filed_on reason "
+    "legal_basis request_items reply_due materials goods approver approved_at sent_at signed_by signed_at "
+    "state due_at reminders"
+) + PARTY
 _KIND_WORDS = {"01": "移送", "02": "线索", "03": "协查"}
 _STATE_WORDS = {"04": "已发出", "05": "已接收", "06": "已签收"}
 
@@ -645,7 +772,8 @@ def transfer(b: Body, dirt: Dirt, at: datetime) -> Row:
         "协查事项": "；".join(b.get("request_items", ())) or dirt.nothing(),
         "回复期限": b.get("reply_due", dirt.nothing()),
         "材料": "；".join(f"{m['name']}|{m['type']}|{m['pages']}|{m['sha256']}" for m in b["materials"]),
-        "物品": "；".join(f"{g['name']}|{g['quantity']}|{g['spec']}" for g in b.get("goods", ())) or dirt.nothing(),
+        "物品": "；".join(f"{g['name']}|{g['quantity']}|{g['spec']}" for g in b.get("goods", ()))
+        or dirt.nothing(),
         "审批人": b["approver"],
         "审批时间": local(b["approved_at"]),
         "移送时间": local(b["sent_at"]),
@@ -657,6 +785,7 @@ def transfer(b: Body, dirt: Dirt, at: datetime) -> Row:
 
 
 # ---------------------------------------------------------------- the ten cities
+
 
 def _case(code: str, decided: bool) -> Any:
     where = place(code)
@@ -690,22 +819,81 @@ def books() -> dict[tuple[str, str], Book]:
     case, check_, move = generator.revise_case, generator.revise_inspection, generator.revise_transfer
     broken = "2026-13-45"
     return {
-        ("330400", "cases"): Book(_case("330400", True), case, knows_returned, returned, ("punish_type", "88"), 1, 3, 2, "opt_type"),
-        ("330400", "inspections"): Book(_inspection("330400"), check_, knows_check_timed, check_timed, ("check_result", "Q"), 1),
-        ("330500", "cases"): Book(_case("330500", False), case, knows_penalty_record, penalty_record, ("处罚立案时间", broken), 1),
-        ("330500", "inspections"): Book(_inspection("330500"), check_, knows_check, check_in_chinese, ("检查时间", "2026-02-30 10:00:00"), 1),
-        ("330483", "cases"): Book(_case("330483", True), case, knows_older, older, ("CF_JDRQ", "2026/13/45"), 2, 3),
-        ("330483", "transfers"): Book(_transfer("330483", ("330503", "330521")), move, knows_transfer, transfer, ("类别", "函告")),
-        ("330503", "cases"): Book(_case("330503", True), case, knows_returned, returned, ("set_time", broken), 1, 0, 2, "cd_operation", True),
-        ("330503", "inspections"): Book(_inspection("330503"), check_, knows_check, check, ("check_form", "9"), 0, 0, 1, "cd_operation", True),
-        ("330521", "cases"): Book(_case("330521", False), case, knows_deqing_case, deqing_case, ("stage", "77")),
-        ("330521", "inspections"): Book(_inspection("330521"), check_, knows_deqing_check, deqing_check, ("checkedAt", "昨天"), 1),
-        ("330483100", "inspections"): Book(_inspection("330483100"), check_, knows_sheet, sheet, ("检查时间", "上午"), 1, 1),
-        ("330503102", "inspections"): Book(_inspection("330503102"), check_, knows_tabbed, tabbed, ("jcjg", "99"), 1),
-        ("330522", "cases"): Book(_case("330522", True), case, knows_publicity, publicity, ("CF_CFLB", "训诫"), 1),
-        ("330522", "transfers"): Book(_transfer("330522", ("341882",)), move, knows_transfer, transfer, ("类别", "函告")),
-        ("330523", "cases"): Book(_case("330523", False), case, knows_penalty_record, penalty_record, ("案件阶段", "挂起")),
-        ("330523", "inspections"): Book(_inspection("330523"), check_, knows_check, check, ("check_date", broken), 1),
-        ("341882", "cases"): Book(_case("341882", False), case, knows_guangde_case, guangde_case, ("处罚种类", "XX"), 2, 2),
-        ("341882", "inspections"): Book(_inspection("341882"), check_, knows_guangde_check, guangde_check, ("结论", "待定"), 1),
+        ("330400", "cases"): Book(
+            _case("330400", True), case, knows_returned, returned, ("punish_type", "88"), 1, 3, 2, "opt_type"
+        ),
+        ("330400", "inspections"): Book(
+            _inspection("330400"), check_, knows_check_timed, check_timed, ("check_result", "Q"), 1
+        ),
+        ("330500", "cases"): Book(
+            _case("330500", False), case, knows_penalty_record, penalty_record, ("处罚立案时间", broken), 1
+        ),
+        ("330500", "inspections"): Book(
+            _inspection("330500"),
+            check_,
+            knows_check,
+            check_in_chinese,
+            ("检查时间", "2026-02-30 10:00:00"),
+            1,
+        ),
+        ("330483", "cases"): Book(
+            _case("330483", True), case, knows_older, older, ("CF_JDRQ", "2026/13/45"), 2, 3
+        ),
+        ("330483", "transfers"): Book(
+            _transfer("330483", ("330503", "330521")), move, knows_transfer, transfer, ("类别", "函告")
+        ),
+        ("330503", "cases"): Book(
+            _case("330503", True),
+            case,
+            knows_returned,
+            returned,
+            ("set_time", broken),
+            1,
+            0,
+            2,
+            "cd_operation",
+            True,
+        ),
+        ("330503", "inspections"): Book(
+            _inspection("330503"),
+            check_,
+            knows_check,
+            check,
+            ("check_form", "9"),
+            0,
+            0,
+            1,
+            "cd_operation",
+            True,
+        ),
+        ("330521", "cases"): Book(
+            _case("330521", False), case, knows_deqing_case, deqing_case, ("stage", "77")
+        ),
+        ("330521", "inspections"): Book(
+            _inspection("330521"), check_, knows_deqing_check, deqing_check, ("checkedAt", "昨天"), 1
+        ),
+        ("330483100", "inspections"): Book(
+            _inspection("330483100"), check_, knows_sheet, sheet, ("检查时间", "上午"), 1, 1
+        ),
+        ("330503102", "inspections"): Book(
+            _inspection("330503102"), check_, knows_tabbed, tabbed, ("jcjg", "99"), 1
+        ),
+        ("330522", "cases"): Book(
+            _case("330522", True), case, knows_publicity, publicity, ("CF_CFLB", "训诫"), 1
+        ),
+        ("330522", "transfers"): Book(
+            _transfer("330522", ("341882",)), move, knows_transfer, transfer, ("类别", "函告")
+        ),
+        ("330523", "cases"): Book(
+            _case("330523", False), case, knows_penalty_record, penalty_record, ("案件阶段", "挂起")
+        ),
+        ("330523", "inspections"): Book(
+            _inspection("330523"), check_, knows_check, check, ("check_date", broken), 1
+        ),
+        ("341882", "cases"): Book(
+            _case("341882", False), case, knows_guangde_case, guangde_case, ("处罚种类", "XX"), 2, 2
+        ),
+        ("341882", "inspections"): Book(
+            _inspection("341882"), check_, knows_guangde_check, guangde_check, ("结论", "待定"), 1
+        ),
     }

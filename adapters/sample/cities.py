@@ -1,15 +1,14 @@
-"""Ten sample city systems on loopback: real HTTP servers, databases and files, whose data the caller may edit.
+"""Ten sample city systems on loopback: real HTTP servers, databases and files whose data the caller may edit.
 
-Owns a directory: `sample.json` (what it holds), `edits.ndjson` (what was done to it since) and one folder per city. All data
-follow from seed, size, first day and the edits, so a second start on the same directory serves the same rows.
-`truth` comes from the generator's records, never from what was written and never through a declaration.
-Files are replaced whole, so a reader sees the old or the new one.
+Owns a directory: `sample.json` (what it holds), `edits.ndjson` (what was done to it since), one folder per
+city. All data follow from seed, size, first day and the edits, so a second start on the same directory
+serves the same rows. `truth` comes from the generator's records, never from what was written and never
+through a declaration. Files are replaced whole, so a reader sees the old or the new one.
 """
 
 import csv
 import io
 import json
-import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable
@@ -22,7 +21,7 @@ from typing import Any, Self
 from xml.sax.saxutils import escape
 
 from adapters.sample.books import Book, Dirt, Row, books
-from adapters.sample.generator import Body, parties, place, settle
+from adapters.sample.generator import Body, parties, place, seeded, settle
 from adapters.sample.servers import CHINA, CountyGateway, Gateway, IrsGateway, TokenGateway
 
 _ALLIES = {"330522": "zhewan", "330523": "zhewan", "341882": "zhewan"}  # all others work together in jiahu
@@ -58,12 +57,17 @@ class Shelf:
 class SampleCities:
     """The sample city systems of a directory, running while the context is open.
 
-    `connections` and `secrets` are what a hub needs to reach them: overrides of each declaration's `connection:`, and the
-    secrets behind its references. Raises ValueError where the directory holds another sample.
+    `connections` and `secrets` are what a hub needs to reach them: overrides of each declaration's
+    `connection:`, and the secrets behind its references. Raises ValueError where the directory holds another sample.
     """
 
     def __init__(
-        self, directory: Path, *, seed: int = 1, size: int = 60, now: Callable[[], datetime] = lambda: datetime.now(CHINA)
+        self,
+        directory: Path,
+        *,
+        seed: int = 1,
+        size: int = 60,
+        now: Callable[[], datetime] = lambda: datetime.now(CHINA),
     ) -> None:
         self.directory, self.seed, self.size, self.now = directory, seed, size, now
         self.connections: dict[str, dict[str, Any]] = {}
@@ -86,7 +90,9 @@ class SampleCities:
             self._publish(code, feed)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         for gateway in self.gateways.values():
             gateway.stop()
 
@@ -97,7 +103,7 @@ class SampleCities:
         return list(self._shelves)
 
     def truth(self, code: str, feed: str) -> list[Body]:
-        """What a correct reading of this feed must give now: the bodies, in the order of the city's numbers."""
+        """What a right reading of this feed must give now: bodies, in the order of the city's numbers."""
         with self._lock:
             shelf = self._shelves[code, feed]
             return [shelf.book.knows(r.revisions[-1][1], r.dirt, r.revisions[-1][2]) for r in shelf.live()]
@@ -141,10 +147,17 @@ class SampleCities:
         """The day that the first start made the data for; ages and stages follow from it."""
         path = self.directory / "sample.json"
         if not path.exists():
-            _replace(path, json.dumps({"seed": self.seed, "size": self.size, "today": self.now().date().isoformat()}).encode())
+            _replace(
+                path,
+                json.dumps(
+                    {"seed": self.seed, "size": self.size, "today": self.now().date().isoformat()}
+                ).encode(),
+            )
         held = json.loads(path.read_text(encoding="utf-8"))
         if (held["seed"], held["size"]) != (self.seed, self.size):
-            raise ValueError(f"{self.directory} holds the sample with seed {held['seed']} and size {held['size']}; use another directory")
+            raise ValueError(
+                f"{self.directory} holds the sample of seed {held['seed']}, size {held['size']}; use another directory"
+            )
         return date.fromisoformat(held["today"])
 
     def _fill(self, at: tuple[str, str], book: Book, today: date) -> Shelf:
@@ -152,14 +165,14 @@ class SampleCities:
         start = datetime.combine(today, time(), CHINA) - timedelta(days=1)
         for n in range(self.size):
             self._write(at, shelf, start + timedelta(seconds=n), today, spoilt=n >= self.size - book.spoilt)
-        for record in shelf.records[:book.deleted]:
+        for record in shelf.records[: book.deleted]:
             record.revisions.append(("d", record.revisions[-1][1], start + timedelta(seconds=self.size)))
         return shelf
 
     def _write(self, at: tuple[str, str], shelf: Shelf, when: datetime, today: date, spoilt: bool) -> None:
         number = len(shelf.records) + 1
         name = f"{self.seed}/{at[0]}/{at[1]}/{number}"
-        body = shelf.book.make(Random(name), number, today, self._party_of(at[0]))
+        body = shelf.book.make(seeded(name), number, today, self._party_of(at[0]))
         shelf.records.append(Record(number, Dirt(name), [("i", body, when)], spoilt))
 
     def _party_of(self, code: str) -> Callable[[Random], Body]:
@@ -167,9 +180,12 @@ class SampleCities:
         pool = self._pools.get(code)
         if pool is None:
             where, ally = place(code), _ALLIES.get(code, "jiahu")
-            shared = parties(Random(f"{self.seed}/{ally}"), place(_HOME[ally]), 12)
-            moving = Random(f"{self.seed}/{code}/parties")
-            pool = self._pools[code] = (parties(moving, where, 40), [settle(moving, where, party) for party in shared])
+            shared = parties(seeded(f"{self.seed}/{ally}"), place(_HOME[ally]), 12)
+            moving = seeded(f"{self.seed}/{code}/parties")
+            pool = self._pools[code] = (
+                parties(moving, where, 40),
+                [settle(moving, where, party) for party in shared],
+            )
         own, known = pool
         return lambda random: random.choice(known if random.random() < 1 / 6 else own)
 
@@ -177,7 +193,12 @@ class SampleCities:
         with self._lock:
             today = self._first_day()
             for _ in range(n):
-                edit = {"do": do, "code": code, "feed": feed, "at": self.now().astimezone(CHINA).isoformat(timespec="seconds")}
+                edit = {
+                    "do": do,
+                    "code": code,
+                    "feed": feed,
+                    "at": self.now().astimezone(CHINA).isoformat(timespec="seconds"),
+                }
                 with (self.directory / "edits.ndjson").open("a", encoding="utf-8") as journal:
                     journal.write(json.dumps(edit) + "\n")
                 self._apply(edit, today)
@@ -193,13 +214,15 @@ class SampleCities:
         at, when = (edit["code"], edit["feed"]), datetime.fromisoformat(edit["at"])
         shelf = self._shelves[at]
         shelf.edits += 1
-        random = Random(f"{self.seed}/{at}/{shelf.edits}")
+        random = seeded(f"{self.seed}/{at}/{shelf.edits}")
         if edit["do"] in ("add", "spoil"):
             self._write(at, shelf, when, today, edit["do"] == "spoil")
             return
         record = random.choice(shelf.live())
         body = record.revisions[-1][1]
-        record.revisions.append(("d", body, when) if edit["do"] == "drop" else ("u", shelf.book.revise(random, body), when))
+        record.revisions.append(
+            ("d", body, when) if edit["do"] == "drop" else ("u", shelf.book.revise(random, body), when)
+        )
 
     # -------- rows, as the city's system holds them
 
@@ -214,10 +237,17 @@ class SampleCities:
     def _spell(self, shelf: Shelf, code: str) -> Iterable[Row]:
         book = shelf.book
         if book.history:
-            written = sorted((at, r.number, op, body, r) for r in shelf.records for op, body, at in r.revisions)
+            written = sorted(
+                (at, r.number, op, body, r) for r in shelf.records for op, body, at in r.revisions
+            )
             for n, (at, _, op, body, record) in enumerate(written, 1):
-                front = {"cd_id": f"{code}{n:09d}", "cd_time": f"{at:%Y-%m-%d %H:%M:%S}", "cd_source": code,
-                         "cd_batch": f"{at:%Y%m%d}00001", "cd_operation": op}
+                front = {
+                    "cd_id": f"{code}{n:09d}",
+                    "cd_time": f"{at:%Y-%m-%d %H:%M:%S}",
+                    "cd_source": code,
+                    "cd_batch": f"{at:%Y%m%d}00001",
+                    "cd_operation": op,
+                }
                 yield front | self._row(book, record, body, at)
             return
         for record in shelf.records:
@@ -250,12 +280,14 @@ class SampleCities:
         match code:
             case "330503" | "330523":
                 write_table(folder / "front.db", TABLES[code, feed], rows)
-                self.connections[code] = {"database": f"sqlite:///{(self.directory / code / 'front.db').resolve()}"}
+                self.connections[code] = {
+                    "database": f"sqlite:///{(self.directory / code / 'front.db').resolve()}"
+                }
                 return
             case "330522" if feed == "transfers":
                 for n, row in enumerate(rows, 1):
                     _replace(folder / f"YS_{n:06d}.xml", xml_message(code, feed, f"{n:06d}", [row]))
-                for path in sorted(folder.glob("YS_*.xml"))[len(rows):]:
+                for path in sorted(folder.glob("YS_*.xml"))[len(rows) :]:
                     path.unlink()
             case "330522":
                 _replace(folder / f"CF_{stem}.xml", xml_message(code, feed, stem, rows))
@@ -277,36 +309,65 @@ class SampleCities:
             return lambda feed: self.rows(code, feed)
 
         def key(name: str) -> str:
-            secret = f"{Random(f'{self.seed}/{name}').getrandbits(128):032x}"
+            secret = f"{seeded(f'{self.seed}/{name}').getrandbits(128):032x}"
             self.secrets[f"env:{name}"] = secret
             return secret
 
         self.gateways = {
-            "330400": IrsGateway(rows_of("330400"), self.now, access_key=key("JIAXING_ACCESS_KEY"), secret_key=key("JIAXING_SECRET_KEY"),
-                                 routes={"/restapi/prod/IC33040020220615000021/punish/list": ("cases", "dsc_biz_timestamp"),
-                                         "/restapi/prod/IC33040020220615000022/check/list": ("inspections", "gmtModified")}),
-            "330500": TokenGateway(rows_of("330500"), self.now, app_key=key("HUZHOU_APP_KEY"), app_secret=key("HUZHOU_APP_SECRET"),
-                                   routes={"/gateway/api/001003017/dataSharing/Kq2xV7cWn30Tb8Lz.htm": "cases",
-                                           "/gateway/api/001003017/dataSharing/e5UdR91mYs4Hp6Qa.htm": "inspections"}),
-            "330521": CountyGateway(rows_of("330521"), self.now, app_key=key("DEQING_APP_KEY"), app_secret=key("DEQING_APP_SECRET"),
-                                    routes={"/share/api/punish": "cases", "/share/api/check": "inspections"}),
+            "330400": IrsGateway(
+                rows_of("330400"),
+                self.now,
+                access_key=key("JIAXING_ACCESS_KEY"),
+                secret_key=key("JIAXING_SECRET_KEY"),
+                routes={
+                    "/restapi/prod/IC33040020220615000021/punish/list": ("cases", "dsc_biz_timestamp"),
+                    "/restapi/prod/IC33040020220615000022/check/list": ("inspections", "gmtModified"),
+                },
+            ),
+            "330500": TokenGateway(
+                rows_of("330500"),
+                self.now,
+                app_key=key("HUZHOU_APP_KEY"),
+                app_secret=key("HUZHOU_APP_SECRET"),
+                routes={
+                    "/gateway/api/001003017/dataSharing/Kq2xV7cWn30Tb8Lz.htm": "cases",
+                    "/gateway/api/001003017/dataSharing/e5UdR91mYs4Hp6Qa.htm": "inspections",
+                },
+            ),
+            "330521": CountyGateway(
+                rows_of("330521"),
+                self.now,
+                app_key=key("DEQING_APP_KEY"),
+                app_secret=key("DEQING_APP_SECRET"),
+                routes={"/share/api/punish": "cases", "/share/api/check": "inspections"},
+            ),
         }
         for code, gateway in self.gateways.items():
             gateway.start()
             self.connections[code] = {"base_url": gateway.base_url}
 
 
-FILES = {("330483", "cases"): "CF", ("330483", "transfers"): "YS", ("341882", "cases"): "案件", ("341882", "inspections"): "检查"}
-TABLES = {("330503", "cases"): "ods_ra_qssgsxzcf", ("330503", "inspections"): "tr_t_jgxw_check_action",
-          ("330523", "cases"): "v_jgxw_punish_action", ("330523", "inspections"): "v_jgxw_check_action"}
+FILES = {
+    ("330483", "cases"): "CF",
+    ("330483", "transfers"): "YS",
+    ("341882", "cases"): "案件",
+    ("341882", "inspections"): "检查",
+}
+TABLES = {
+    ("330503", "cases"): "ods_ra_qssgsxzcf",
+    ("330503", "inspections"): "tr_t_jgxw_check_action",
+    ("330523", "cases"): "v_jgxw_punish_action",
+    ("330523", "inspections"): "v_jgxw_check_action",
+}
 
 
 # ---------------------------------------------------------------- forms
 
+
 def _replace(path: Path, content: bytes) -> None:
     part = path.with_name(path.name + ".part")
     part.write_bytes(content)
-    os.replace(part, path)
+    part.replace(path)
 
 
 def table_text(rows: list[Row], delimiter: str) -> str:
@@ -335,13 +396,23 @@ def workbook(rows: list[Row], title: str) -> bytes:
 
 def xml_message(code: str, feed: str, sn: str, rows: list[Row]) -> bytes:
     """Rows as one exchange message; a column without a value is an empty element."""
-    header = {"sender": code, "receiver": "330000", "flow": "双公示" if feed == "cases" else "案件移送", "item": feed, "sn": sn, "securityType": "0"}
+    header = {
+        "sender": code,
+        "receiver": "330000",
+        "flow": "双公示" if feed == "cases" else "案件移送",
+        "item": feed,
+        "sn": sn,
+        "securityType": "0",
+    }
 
     def elements(values: Row) -> str:
         return "".join(f"<{k}>{escape('' if v is None else str(v))}</{k}>" for k, v in values.items())
 
     body = "\n".join(f"<fields>{elements(row)}</fields>" for row in rows)
-    return f'<?xml version="1.0" encoding="UTF-8"?>\n<ExchangeMessage><Header>{elements(header)}</Header><Body>\n{body}\n</Body></ExchangeMessage>\n'.encode()
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?>\n'
+        f"<ExchangeMessage><Header>{elements(header)}</Header><Body>\n{body}\n</Body></ExchangeMessage>\n"
+    ).encode()
 
 
 def write_table(path: Path, table: str, rows: list[Row]) -> None:
@@ -351,8 +422,9 @@ def write_table(path: Path, table: str, rows: list[Row]) -> None:
     try:
         db.execute("BEGIN IMMEDIATE")
         db.execute(f'CREATE TABLE IF NOT EXISTS "{table}" ({columns})')
-        db.execute(f'DELETE FROM "{table}"')
-        db.executemany(f'INSERT INTO "{table}" VALUES ({", ".join("?" * len(rows[0]))})', [tuple(row.values()) for row in rows])
+        db.execute(f'DELETE FROM "{table}"')  # noqa: S608 - names from TABLES
+        places = ", ".join("?" * len(rows[0]))
+        db.executemany(f'INSERT INTO "{table}" VALUES ({places})', [tuple(row.values()) for row in rows])  # noqa: S608
         db.execute("COMMIT")
     finally:
         db.close()

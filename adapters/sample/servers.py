@@ -1,9 +1,9 @@
 """Sample gateways: HTTP servers on loopback that check what the real ones check and refuse in their words.
 
-Three of them: the provincial 业务协同网关 (HMAC headers), the data-sharing gateway (a token in two steps, signed with MD5) and
-the county variant of it (JSON POST, other paths, `appkey`). Each serves the rows of its city's feeds in its own envelope and
-paging. They are written from `reference` facts alone and share no code with the clients in `adapters.gateways`.
-Times are seconds; skew is 90 s. Nothing of a request is logged.
+Three of them: the provincial 业务协同网关 (HMAC headers), the data-sharing gateway (a token in two steps,
+signed with MD5) and the county variant of it (JSON POST, other paths, `appkey`). Each serves the rows of
+its city's feeds in its own envelope and paging. They are written from the published interfaces and share no
+code with `adapters.gateways`. Times are seconds; skew is 90 s. Nothing of a request is logged.
 """
 
 import base64
@@ -96,7 +96,9 @@ class Gateway:
             given |= json.loads(body or b"{}")
         elif body:
             given |= dict(parse_qsl(body.decode("utf-8"), keep_blank_values=True))
-        status, content = self.answer(Asked(handler.command, parts.path, query, dict(handler.headers.items()), given))
+        status, content = self.answer(
+            Asked(handler.command, parts.path, query, dict(handler.headers.items()), given)
+        )
         out = json.dumps(content, ensure_ascii=False).encode()
         handler.send_response(status)
         handler.send_header("Content-Type", "application/json; charset=utf-8")
@@ -106,13 +108,19 @@ class Gateway:
 
 
 class IrsGateway(Gateway):
-    """The provincial gateway: HMAC headers in, pages by number out, `updateTimeStart` as the lower bound of an increment.
+    """The provincial gateway: HMAC headers in, pages by number out, `updateTimeStart` bounds an increment.
 
     `routes`: path → (feed, the column that says when a row changed).
     """
 
     def __init__(
-        self, rows: Rows, now: Clock, *, access_key: str, secret_key: str, routes: Mapping[str, tuple[str, str]]
+        self,
+        rows: Rows,
+        now: Clock,
+        *,
+        access_key: str,
+        secret_key: str,
+        routes: Mapping[str, tuple[str, str]],
     ) -> None:
         super().__init__(rows, now)
         self.access_key, self.secret_key, self.routes = access_key, secret_key, routes
@@ -126,7 +134,14 @@ class IrsGateway(Gateway):
         if since := asked.given.get("updateTimeStart"):
             rows = [row for row in rows if _moment(row[changed]) >= _moment(since)]
         number, size = int(asked.given.get("pageNum", 1)), int(asked.given.get("pageSize", 20))
-        return Answer(200, {"code": 200, "msg": "success", "data": {"total": len(rows), "rows": rows[(number - 1) * size:number * size]}})
+        return Answer(
+            200,
+            {
+                "code": 200,
+                "msg": "success",
+                "data": {"total": len(rows), "rows": rows[(number - 1) * size : number * size]},
+            },
+        )
 
     def _refuse(self, asked: Asked) -> str | None:
         headers = {k.upper(): v for k, v in asked.headers.items()}
@@ -157,13 +172,15 @@ def _moment(text: str) -> datetime:
 
 
 class TokenGateway(Gateway):
-    """The data-sharing gateway: app secret → refresh secret (48 h) → request secret (15 min) → data, offset and limit."""
+    """The data-sharing gateway: app secret → refresh secret (48 h) → request secret (15 min) → data by offset."""
 
     name = "appKey"
     refresh_path = "/gateway/app/refreshTokenByKey.htm"
     request_path = "/gateway/app/refreshTokenBySec.htm"
 
-    def __init__(self, rows: Rows, now: Clock, *, app_key: str, app_secret: str, routes: Mapping[str, str]) -> None:
+    def __init__(
+        self, rows: Rows, now: Clock, *, app_key: str, app_secret: str, routes: Mapping[str, str]
+    ) -> None:
         super().__init__(rows, now)
         self.app_key, self.app_secret, self.routes = app_key, app_secret, routes
         self._lock = threading.Lock()
@@ -179,11 +196,13 @@ class TokenGateway(Gateway):
             return self._check(asked, *self._refresh) or self._issue(both=False)
         if asked.path not in self.routes:
             return self._failed("12", "接口不存在或未授权")
-        return self._check(asked, *self._request) or self._done(self.page(self.rows(self.routes[asked.path]), asked.given))
+        return self._check(asked, *self._request) or self._done(
+            self.page(self.rows(self.routes[asked.path]), asked.given)
+        )
 
     def page(self, rows: list[dict[str, Any]], given: dict[str, Any]) -> Any:
         offset, limit = int(given.get("offset", 0)), int(given.get("limit", 20))
-        return {"total": len(rows), "rows": rows[offset:offset + limit]}
+        return {"total": len(rows), "rows": rows[offset : offset + limit]}
 
     def expire(self) -> None:
         """Let the request secret run out, as it does after 15 minutes."""
@@ -193,11 +212,15 @@ class TokenGateway(Gateway):
     def _check(self, asked: Asked, secret: str, until: datetime | None = None) -> Answer | None:
         given, now = asked.given, self.now()
         moment = str(given.get("requestTime", ""))
-        if not moment.isascii() or not moment.isdigit() or abs(now.timestamp() * 1000 - int(moment)) > SKEW.total_seconds() * 1000:
+        if (
+            not moment.isascii()
+            or not moment.isdigit()
+            or abs(now.timestamp() * 1000 - int(moment)) > SKEW.total_seconds() * 1000
+        ):
             return self._failed("13", "请求时间超出允许范围")
         if until is not None and (not secret or now > until):
             return self._failed("14", "请求秘钥已过期")
-        right = hashlib.md5(f"{self.app_key}{secret}{moment}".encode()).hexdigest()
+        right = hashlib.md5(f"{self.app_key}{secret}{moment}".encode()).hexdigest()  # noqa: S324 - as the gateway does
         if not hmac.compare_digest(right, str(given.get("sign", "")).lower()):
             return self._failed("15", "签名错误")
         return None
@@ -208,10 +231,14 @@ class TokenGateway(Gateway):
             if both:
                 self._refresh = (secrets.token_hex(16), now + timedelta(hours=48))
             self._request = (secrets.token_hex(16), now + timedelta(minutes=15))
-            return self._done({
-                "refreshSecret": self._refresh[0], "refreshSecretEndTime": int(self._refresh[1].timestamp() * 1000),
-                "requestSecret": self._request[0], "requestSecretEndTime": int(self._request[1].timestamp() * 1000),
-            })
+            return self._done(
+                {
+                    "refreshSecret": self._refresh[0],
+                    "refreshSecretEndTime": int(self._refresh[1].timestamp() * 1000),
+                    "requestSecret": self._request[0],
+                    "requestSecretEndTime": int(self._request[1].timestamp() * 1000),
+                }
+            )
 
     def _failed(self, code: str, why: str) -> Answer:
         return Answer(200, {"code": code, "msg": why, "datas": None})
@@ -221,7 +248,7 @@ class TokenGateway(Gateway):
 
 
 class CountyGateway(TokenGateway):
-    """The county's own edition of it: JSON POST, other paths and names, and a cursor in place of an offset."""
+    """The county's own edition of it: JSON POST, other paths and names, a cursor in place of an offset."""
 
     name = "appkey"
     refresh_path = "/share/appsecret"
