@@ -49,7 +49,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from hub import __version__
-from hub.errors import ConfigError, KeyRefused, Unreachable
+from hub.errors import ConfigError, HubError, KeyRefused, Unreachable
 from hub.note import Signer, VKey, parse_vkey
 
 TAG = "crossregion-hub/v1"
@@ -175,22 +175,26 @@ class _Response:
 
 
 class _Keys(HTTPSignatureKeyResolver):
-    """Looks a key up for the library and remembers which it was."""
+    """Looks a key up for the library; remembers which it was, or why it could not be looked up."""
 
     def __init__(self, find: Callable[[str], HttpKey | None]) -> None:
-        self.find, self.found = find, None
-
-    found: HttpKey | None
+        self._find = find
+        self.found: HttpKey | None = None
+        self.failed: HubError | None = None
 
     def resolve_public_key(self, key_id: str) -> Ed25519PublicKey | None:
-        self.found = self.find(key_id)
+        try:
+            self.found = self._find(key_id)
+        except HubError as error:
+            self.failed = error
+            raise
         return self.found.public if self.found else None
 
     def resolve_private_key(self, key_id: str) -> Ed25519PrivateKey:
-        self.found = self.find(key_id)
-        if self.found is None or self.found.private is None:
+        key = self._find(key_id)
+        if key is None or key.private is None:
             raise ValueError("this key cannot sign")
-        return self.found.private
+        return key.private
 
 
 class _Verifier(HTTPMessageVerifier):
@@ -234,6 +238,9 @@ def _check(
     try:
         results = _Verifier(signature_algorithm=ED25519, key_resolver=keys).verify(message, max_age=None)
     except (HTTPMessageSignaturesException, ValueError, TypeError):
+        if keys.failed is not None:
+            # The library takes any error for a bad signature; a key store that is locked is none.
+            raise keys.failed from None
         if keys.found is None:
             _refuse("no signature by a known key", "check the key's vkey at the hub")
         _refuse("the signature does not hold", "compare the signature base with the partner guide's")

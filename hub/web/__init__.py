@@ -61,7 +61,7 @@ def create_app(
     """The application that waitress serves.
 
     `gate` carries the hub's authority; `tiles_open` serves the ledger to everybody; `console` is the
-    blueprint of the human's pages with their own /healthz, or None: then /healthz tells the state that `status` gives.
+    blueprint of the human's pages with their own /healthz, or None: then /healthz tells the state by `status`.
     """
     app = Flask("hub.web", static_folder=None)
     app.config.update(
@@ -133,12 +133,10 @@ def _guard(app: Flask, gate: Gate, tiles_open: bool) -> None:
 def _seal(gate: Gate, response: Response) -> None:
     """Sign an answer, where the request has a signature that it can answer."""
     body = b"" if response.status_code == 304 or request.method == "HEAD" else response.get_data()
-    try:
-        response.headers.update(
-            gate.sign(request.environ, response.status_code, dict(response.headers), body)
-        )
-    except KeyRefused:
-        pass  # Not a canonical request: the refusal leaves unsigned, and no strict client sent it.
+    # Refused where the request is not canonical: the answer leaves unsigned, and no strict client asked.
+    with suppress(KeyRefused):
+        signed = gate.sign(request.environ, response.status_code, dict(response.headers), body)
+        response.headers.update(signed)
 
 
 # --- errors ---

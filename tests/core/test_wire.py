@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hub import note, wire
-from hub.errors import ConfigError, KeyRefused, RecordError
+from hub.errors import ConfigError, KeyRefused, Locked, RecordError
 
 NOW = 1_795_490_000
 OWN = "hub.example:8443"
@@ -341,6 +341,15 @@ def test_gunicorn_gives_the_raw_target_under_another_name() -> None:
     environ = Letter().sign().environ()
     environ["RAW_URI"] = environ.pop("REQUEST_URI")
     assert gate().check(environ, b"") == "330483"
+
+
+def test_keys_that_cannot_be_looked_up_are_no_bad_signature() -> None:
+    def locked(keyid: str) -> None:
+        raise Locked("the store is busy")
+
+    at = wire.Gate(OWN, locked, wire.MemoryNonces(), wire.HttpKey.signing("hub", HUB))
+    with pytest.raises(Locked):
+        check(Letter().sign(), at)
 
 
 # --- replay ---
