@@ -300,7 +300,7 @@ class SqliteStore:
         if series is None:
             return {}
         rows = self._db().execute(
-            "SELECT id, rev, op, digest, n FROM json_each(?) CROSS JOIN current ON series = ? AND current.id = value",
+            "SELECT current.id, rev, op, digest, n FROM json_each(?) CROSS JOIN current ON series = ? AND current.id = value",
             (json.dumps(list(ids)), series),
         )
         return {row[0]: _known(row[1:]) for row in rows}

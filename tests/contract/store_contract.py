@@ -1,0 +1,260 @@
+"""What every store must keep; a new store joins by inheriting this class and giving `open(path)`."""
+
+import threading
+from dataclasses import replace
+
+import pytest
+
+from hub.batch import Chain
+from hub.errors import Fenced, HubError
+from hub.merkle import leaf_hash
+from hub.note import parse_vkey
+from hub.record import Leaf, Withheld
+from hub.store.base import Acked, Difference, Entry, Known, Pull, Quarantined
+
+VKEY = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
+
+
+def leaf(n, **more):
+    raw = b'{"n":%d}' % n
+    return Leaf(raw, more.get("disclosures", {"party": f"secret-{n}"}), "330483", "case/1", f"id{n:020}", 1, "put", bytes([n]) * 16)
+
+
+def entry(index, **more):
+    return Entry(index, f"hash-{index}", "330483", index + 1, b"note-%d" % index, 2, None, b"cp-%d" % index)._replace(**more)
+
+
+class StoreContract:
+    """Give `open(folder)`: a store over that folder, the same content each time it is opened."""
+
+    def open(self, folder):
+        raise NotImplementedError
+
+    @pytest.fixture
+    def store(self, tmp_path):
+        store = self.open(tmp_path)
+        yield store
+        store.close()
+
+    def again(self, store, tmp_path):
+        store.close()
+        return self.open(tmp_path)
+
+    def test_what_was_committed_is_there_after_opening_again(self, store, tmp_path):
+        with store.transaction():
+            store.append_entry(entry(0))
+            store.put("name", "value")
+            first = store.append_leaves([leaf(1), leaf(2)], [leaf_hash(leaf(1).raw), leaf_hash(leaf(2).raw)])
+        store = self.again(store, tmp_path)
+        assert store.size() == 1 and store.entry(0) == entry(0) and store.get("name") == "value"
+        held = list(store.leaves(first, 2))
+        assert [each.raw for each in held] == [leaf(1).raw, leaf(2).raw]
+        assert held[0].disclosures == {"party": "secret-1"}
+        store.close()
+
+    def test_an_error_undoes_the_whole_transaction(self, store):
+        with pytest.raises(ValueError), store.transaction():
+            store.append_entry(entry(0))
+            store.put_tiles({(0, 0): b"x" * 32})
+            raise ValueError
+        assert store.size() == 0 and store.tile(0, 0) == b""
+
+    def test_a_write_outside_a_transaction_is_refused(self, store):
+        for write in (
+            lambda: store.put("a", "b"),
+            lambda: store.append_entry(entry(0)),
+            lambda: store.append_leaves([leaf(1)], [b"x" * 32]),
+            lambda: store.put_chain(Chain("330483")),
+            lambda: store.claim_night("jiahu", "2026-11-24", "t", 1, 2),
+        ):
+            with pytest.raises(HubError):
+                write()
+
+    def test_entries_are_found_by_index_origin_and_text(self, store):
+        with store.transaction():
+            for n in range(5):
+                store.append_entry(entry(n, count=0 if n == 0 else 2, first=None if n == 0 else 2 * n - 1))
+        assert [each.index for each in store.entries(1, 3)] == [1, 2, 3]
+        assert store.entry_at("330483", 3).index == 2 and store.entry_at("330483", 9) is None
+        assert store.find("hash-4").index == 4 and store.find("none") is None
+        assert [each.index for each in store.key_entries("330483")] == [0]
+        assert [store.entry_of(n).index for n in (1, 2, 3, 8)] == [1, 1, 2, 4] and store.entry_of(9) is None
+
+    @pytest.mark.parametrize("again", [{"text_hash": "hash-0"}, {"seq": 1}, {"index": 0}])
+    def test_an_entry_stands_once(self, store, again):
+        with store.transaction():
+            store.append_entry(entry(0))
+        with pytest.raises(Exception), store.transaction():  # noqa: B017 - each engine has its own integrity error
+            store.append_entry(entry(1)._replace(**again))
+        assert store.size() == 1
+
+    def test_withheld_leaves_can_be_filled_and_taken_back(self, store):
+        full, hash = leaf(1), leaf_hash(leaf(1).raw)
+        with store.transaction():
+            number = store.append_leaves([Withheld(hash)], [hash])
+        assert next(store.leaves(number, 1)) == (number, None, hash, {})
+        with store.transaction():
+            store.fill_leaf(number, full._replace(disclosures={"party": "a", "facts": "b"}), hash)
+        assert next(store.leaves(number, 1)).disclosures == {"party": "a", "facts": "b"}
+        with store.transaction():
+            store.forget_disclosures(number, hash, ["party"])
+        assert next(store.leaves(number, 1)).disclosures == {"facts": "b"}
+        with store.transaction():
+            store.withhold_leaf(number, hash)
+        assert next(store.leaves(number, 1)) == (number, None, hash, {})
+
+    def test_disclosures_and_quarantined_rows_rest_encrypted(self, store, tmp_path):
+        with store.transaction():
+            store.append_leaves([leaf(1, disclosures={"party": "CANARY-DISCLOSED"})], [leaf_hash(leaf(1).raw)])
+            store.put_quarantine([Quarantined("330483", "cases", "m", "a.csv:2", "f", "r", "t1", "t1", row=b"CANARY-ROW")])
+        assert store.quarantine("330483")[0].row == b"CANARY-ROW"
+        store.close()
+        kept = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+        assert kept and b"CANARY" not in kept
+
+    def test_chains_come_back_as_they_were(self, store):
+        chain = Chain("330483", 3, "p", "self", (parse_vkey(VKEY),), "k", "n")
+        assert store.chain("330483") == Chain("330483")
+        with store.transaction():
+            store.put_chain(chain)
+        assert store.chain("330483") == chain and store.chains() == [chain]
+
+    def test_the_current_view(self, store):
+        rows = [(f"id{n}", Known(1, "put", bytes([n]) * 16, n)) for n in range(3)]
+        with store.transaction():
+            store.set_current("330483", "case/1", rows, 3, 0)
+            store.set_current("330503", "case/1", [("id0", Known(7, "put", None, 9))], 1, 0)
+        with store.transaction():
+            store.set_current("330483", "case/1", [("id1", Known(2, "retract", None, 5))], -1, 1)
+        assert store.known("330483", "case/1", ["id1", "id2", "no"]) == {"id1": Known(2, "retract", None, 5), "id2": rows[2][1]}
+        assert store.known("330483", "other/1", ["id1"]) == {}
+        assert [id for id, _ in store.walk("330483", "case/1")] == ["id0", "id1", "id2"]
+        assert [tuple(row) for row in store.series()] == [("330483", "case/1", 2, 1), ("330503", "case/1", 1, 0)]
+        with store.transaction():
+            store.drop_current("330483", "case/1")
+        assert list(store.walk("330483", "case/1")) == [] and store.series()[0].standing == 0
+
+    def test_views_digest_alike_when_derived_in_another_order(self, store):
+        def fill(order):
+            store.clear_views()
+            for origin in order:
+                store.set_current(origin, "case/1", [("id", Known(1, "put", b"d", 1))], 1, 0)
+            store.put_tiles({(0, 0): b"t"})
+
+        with store.transaction():
+            fill(["a1", "b1"])
+        one = store.view_digests()
+        with store.transaction():
+            fill(["b1", "a1"])
+        assert store.view_digests() == one
+        with store.transaction():
+            store.put_tiles({(0, 0): b"u"})
+        changed = store.view_digests()
+        assert {view for view in one if one[view] != changed[view]} == {"tile"}
+
+    def test_a_scan_tells_repeats_and_what_was_not_met(self, store):
+        with store.transaction():
+            store.set_current("330483", "case/1", [(f"id{n}", Known(1, "put", b"", n)) for n in range(6)], 6, 0)
+            store.set_current("330483", "case/1", [("id5", Known(2, "retract", None, 9))], -1, 1)
+        with store.scan() as scan:
+            assert scan.add("330483", "case/1", ["id0", "id1"]) == set()
+            assert scan.add("330483", "case/1", ["id1", "new"]) == {"id1"}
+            assert scan.add("330503", "case/1", ["id1"]) == set()
+            first = scan.missing("330483", "case/1", 2, "")
+            assert [id for id, _ in first] == ["id2", "id3"]
+            assert [id for id, _ in scan.missing("330483", "case/1", 2, "id3")] == ["id4"]
+            assert scan.missing("330483", "none/1", 2, "") == []
+        with store.scan() as scan:
+            assert scan.add("330483", "case/1", ["id0"]) == set()
+
+    def test_quarantine_keeps_when_it_was_first_seen(self, store):
+        row = Quarantined("330483", "cases", "m1", "a.csv:2", "f", "r", "2026-01-01", "2026-01-01", row=b"x")
+        with store.transaction():
+            store.put_quarantine([row, replace(row, mark="m2")])
+            store.put_quarantine([replace(row, first_seen="2026-01-02", last_seen="2026-01-02")])
+        assert [(each.mark, each.first_seen, each.last_seen) for each in store.quarantine()] == [
+            ("m1", "2026-01-01", "2026-01-02"), ("m2", "2026-01-01", "2026-01-01"),
+        ]  # fmt: skip
+        with store.transaction():
+            assert store.keep_quarantine("330483", "cases", "2026-01-02") == 1
+        assert [each.mark for each in store.quarantine("330483")] == ["m1"] and store.quarantine("330503") == []
+
+    def test_cursors_and_pulls(self, store):
+        with store.transaction():
+            store.put_cursor("330483", "cases", "c1")
+            store.put_cursor("330483", "cases", "c2")
+            good = Pull("330483", "cases", "2026-01-01T00:00:00+08:00", "me", full=True)
+            good = replace(good, number=store.start_pull(good), state="succeeded", ended="2026-01-01T00:00:01+08:00", read=3)
+            store.end_pull(good)
+            bad = replace(good, started="2026-01-02T00:00:00+08:00", state="failed")
+            bad = replace(bad, number=store.start_pull(bad))
+        assert store.cursor("330483", "cases") == "c2" and store.cursor("330483", "x") is None
+        assert store.last_pulls() == [good, bad]
+        assert store.pull_days("330483", "2026-01-01") == [("2026-01-01", ("succeeded",)), ("2026-01-02", ("failed",))]
+
+    def test_a_night_has_one_holder_and_is_committed_once(self, store):
+        with store.transaction():
+            assert store.claim_night("jiahu", "2026-11-24", "one", 100, 200)
+            assert not store.claim_night("jiahu", "2026-11-24", "two", 150, 250)
+            assert store.claim_night("jiahu", "2026-11-24", "one", 150, 260), "its holder may hold on"
+            assert store.claim_night("jiahu", "2026-11-24", "two", 260, 360), "an expired claim is free"
+        with pytest.raises(Fenced), store.transaction():
+            store.commit_night("jiahu", "2026-11-24", "one", {})
+        with store.transaction():
+            store.commit_night("jiahu", "2026-11-24", "two", {"compared": 3})
+            assert not store.claim_night("jiahu", "2026-11-24", "three", 999, 1999)
+        with pytest.raises(Fenced), store.transaction():
+            store.commit_night("jiahu", "2026-11-24", "two", {})
+        assert store.night("jiahu", "2026-11-24").result == {"compared": 3}
+        assert store.night("jiahu", "2026-11-25") is None
+
+    def test_differences_stay_the_same_from_night_to_night(self, store):
+        one = Difference("d1", "jiahu", "vanished", "330483", "case/1", "id", "medium", "2026-11-23", "2026-11-23")
+        with store.transaction():
+            store.put_differences("jiahu", "2026-11-23", [one, replace(one, identity="d2")])
+            store.put_differences("jiahu", "2026-11-24", [replace(one, first_night="2026-11-24", last_night="2026-11-24")])
+        assert [(each.identity, each.first_night, each.last_night) for each in store.differences()] == [
+            ("d1", "2026-11-23", "2026-11-24")
+        ]
+        assert [each.identity for each in store.differences("closed")] == ["d2"]
+
+    def test_a_nonce_is_taken_once(self, store):
+        assert store.take_nonce("k", "n", 200, 100) and not store.take_nonce("k", "n", 200, 100)
+        assert store.take_nonce("other", "n", 200, 100)
+        assert store.take_nonce("k", "n", 400, 300), "forgotten only after its end"
+
+    def test_of_many_threads_one_gets_the_nonce(self, store):
+        won = []
+        threads = [threading.Thread(target=lambda: won.append(store.take_nonce("k", "same", 200, 100))) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(won) == [False] * 7 + [True]
+
+    def test_writers_wait_for_each_other(self, store):
+        def write(n):
+            for m in range(10):
+                with store.transaction():
+                    store.put("count", str(int(store.get("count") or 0) + 1))
+
+        threads = [threading.Thread(target=write, args=(n,)) for n in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert store.get("count") == "40"
+
+    def test_notices_and_acknowledgements(self, store):
+        with store.transaction():
+            store.add_notices([("330503", "reissue", {"origin": "330483"}), ("330521", "ended", {})])
+            store.add_notices([("330503", "erase", {"kind": "case/1"})])
+            store.put_acked(Acked("330503", 3, 0, "t"))
+            store.put_acked(Acked("330503", 5, 1, "u"))
+        rows = store.notices("330503", 0, 10)
+        assert [(row.type, row.body) for row in rows] == [("reissue", {"origin": "330483"}), ("erase", {"kind": "case/1"})]
+        assert store.notices("330503", rows[0].number, 10) == rows[1:]
+        assert store.acked() == [Acked("330503", 5, 1, "u")]
+
+    def test_its_own_check_is_quiet_on_a_sound_store(self, store):
+        assert store.check() == []

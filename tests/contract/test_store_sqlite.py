@@ -1,0 +1,44 @@
+"""The embedded store keeps the contract, and opens files by one sound copy of SQLite only."""
+
+import stat
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from store_contract import StoreContract  # noqa: E402
+
+from hub.keys import Vault
+from hub.store import engine
+from hub.store.sqlite import NONCES_PER_KEY, SqliteStore
+
+KEY = bytes(range(32))
+
+
+class TestSqliteStore(StoreContract):
+    def open(self, folder):
+        return SqliteStore(folder / "hub.db", Vault(KEY))
+
+    def test_the_file_is_for_its_owner_only(self, store, tmp_path):
+        assert stat.S_IMODE((tmp_path / "hub.db").stat().st_mode) == 0o600
+
+    def test_acknowledged_data_is_synced_and_the_journal_fits_the_version(self, store):
+        assert store._db().execute("PRAGMA synchronous").fetchone()[0] == 2
+        assert store._db().execute("PRAGMA journal_mode").fetchone()[0].upper() == engine.journal_mode()
+        assert (engine.journal_mode() == "WAL") == (engine.version() >= (3, 51, 3))
+
+    def test_a_full_nonce_table_refuses_and_forgets_nothing(self, store):
+        with store.transaction():
+            store._write().executemany("INSERT INTO nonce VALUES ('k', ?, 200)", ((str(n),) for n in range(NONCES_PER_KEY)))
+        assert not store.take_nonce("k", "fresh", 200, 100)
+        assert not store.take_nonce("k", "0", 200, 100)
+        assert store.take_nonce("another", "fresh", 200, 100)
+
+
+def test_only_one_copy_of_sqlite_opens_stores(tmp_path):
+    import sqlite_utils.utils
+
+    assert engine.sqlite3 is sqlite_utils.utils.sqlite3
+    store = SqliteStore(tmp_path / "hub.db", Vault(KEY))
+    assert type(store._db()).__module__.split(".")[0].lstrip("_") == engine.sqlite3.__name__.split(".")[0].lstrip("_")
+    store.close()
