@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -33,6 +33,7 @@ BATCH_RECORDS = 1_000
 BATCH_BYTES = 7 << 20
 MOST_QUARANTINED = 5_000
 SMALL = 10
+NAMED = 1_000
 
 Clock = Callable[[], datetime]
 Progress = Callable[[str, str, int], None]
@@ -155,15 +156,36 @@ def _portions(leaves: Sequence[Leaf]) -> Iterator[list[Leaf]]:
         yield part
 
 
+class Reference(NamedTuple):
+    """A record by origin, kind and id."""
+
+    origin: str
+    kind: str
+    id: str
+
+
+@dataclass
+class Tally:
+    """How many records something happened to, and the first of them: memory stays flat however many there are."""
+
+    count: int = 0
+    first: list[Reference] = field(default_factory=list)
+
+    def add(self, reference: Reference) -> None:
+        self.count += 1
+        if len(self.first) < NAMED:
+            self.first.append(reference)
+
+
 @dataclass
 class Outcome:
     """What a run did: the pull as stored, and what a reconciliation wants to know of it."""
 
     pull: Pull
-    added: list[tuple[str, str, str]] = field(default_factory=list)
-    changed: list[tuple[str, str, str]] = field(default_factory=list)
-    retracted: list[tuple[str, str, str]] = field(default_factory=list)
-    vanished: list[tuple[str, str, str]] = field(default_factory=list)
+    added: Tally = field(default_factory=Tally)
+    changed: Tally = field(default_factory=Tally)
+    retracted: Tally = field(default_factory=Tally)
+    vanished: Tally = field(default_factory=Tally)
     shortfalls: list[str] = field(default_factory=list)
     leftovers: Counter[str] = field(default_factory=Counter)
 
@@ -197,9 +219,9 @@ class Intake:
         pull = Pull(declaration.code, feed.name, stamp(self._now()), who, full=full)
         with self.store.transaction():
             pull = replace(pull, number=self.store.start_pull(pull))
-        run = _Run(self, feed, pull, progress)
-        source = feed.source(connection, self._secret, now=self._now)
         cursor = None if full else self.store.cursor(declaration.code, feed.name)
+        run = _Run(self, feed, pull, progress, incremental=cursor is not None)
+        source = feed.source(connection, self._secret, now=self._now)
         try:
             with self.store.scan() as scan:
                 reached = run.read(source.pages(cursor), scan)
@@ -216,7 +238,10 @@ class Intake:
 class _Run:
     """The state of one run: counts, the drafts gathered so far, the rows set aside."""
 
-    def __init__(self, intake: Intake, feed: Feed, pull: Pull, progress: Progress | None) -> None:
+    def __init__(
+        self, intake: Intake, feed: Feed, pull: Pull, progress: Progress | None, *, incremental: bool
+    ) -> None:
+        self.incremental = incremental
         self.intake, self.feed, self.outcome, self.progress = intake, feed, Outcome(pull), progress
         self.kind = intake.kinds[feed.kind]
         self.mapper: Mapper = feed.mapper()
@@ -249,7 +274,7 @@ class _Run:
     def _retried(self) -> Iterator[Row]:
         """Rows set aside earlier, tried again in an incremental read (a whole read meets them by itself)."""
         pull = self.outcome.pull
-        if pull.full or self.intake.store.cursor(pull.code, pull.feed) is None:
+        if not self.incremental:
             return
         for each in self.intake.store.quarantine(pull.code):
             if each.feed == pull.feed:
@@ -337,6 +362,9 @@ class _Run:
                 first[draft.id] = draft
             elif (earlier.digest if earlier else standing and standing.digest) == draft.digest:
                 self.unchanged += 1
+            elif self.incremental:
+                # Between two reads a record may well change: what was read later stands.
+                first[draft.id] = draft
             elif self.feed.duplicates == "refuse":
                 reason = "the same key stands twice with different content"
                 self._set_aside(row, ", ".join(self.feed.key), reason, origin, None)
@@ -344,12 +372,12 @@ class _Run:
                 self.unchanged += 1
         leaves = issuer.issue(list(first.values()))
         for leaf in leaves:
-            where = (origin, leaf.kind, leaf.id)
+            before = known.get((leaf.kind, leaf.id))
             if leaf.op == "retract":
-                self.outcome.retracted.append(where)
-            elif self.outcome.pull.full:
-                before = known.get((leaf.kind, leaf.id))
-                (self.outcome.changed if before and before.op == "put" else self.outcome.added).append(where)
+                tally = self.outcome.retracted
+            else:
+                tally = self.outcome.changed if before and before.op == "put" else self.outcome.added
+            tally.add(Reference(origin, leaf.kind, leaf.id))
         self.stored += sum(leaf.op == "put" for leaf in leaves)
         self.unchanged += len(first) - len(leaves)
 
@@ -398,9 +426,9 @@ class _Run:
         return False
 
     def _take_back(self, origin: str, scan: Scan) -> None:
-        gone = list(self._absent(origin, scan)) if self.feed.absent == "flag" else None
-        if gone is not None:
-            self.outcome.vanished += [(origin, self.kind.name, id) for id in gone]
+        if self.feed.absent == "flag":
+            for id in self._absent(origin, scan):
+                self.outcome.vanished.add(Reference(origin, self.kind.name, id))
             return
         part: list[Draft] = []
         for id in self._absent(origin, scan):
@@ -412,7 +440,8 @@ class _Run:
 
     def _retract(self, origin: str, drafts: list[Draft]) -> None:
         leaves = self._issuer(origin).issue(drafts) if drafts else []
-        self.outcome.retracted += [(origin, leaf.kind, leaf.id) for leaf in leaves]
+        for leaf in leaves:
+            self.outcome.retracted.add(Reference(origin, leaf.kind, leaf.id))
 
     # --- the end ---
 
@@ -436,7 +465,7 @@ class _Run:
         self.outcome.pull = replace(
             self.outcome.pull,
             ended=stamp(self.intake._now()), state=state, problem=problem, read=self.read_count, stored=self.stored,
-            unchanged=self.unchanged, retracted=len(self.outcome.retracted), quarantined=self.quarantined,
+            unchanged=self.unchanged, retracted=self.outcome.retracted.count, quarantined=self.quarantined,
         )  # fmt: skip
         self.intake.store.end_pull(self.outcome.pull)
 
