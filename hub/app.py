@@ -234,6 +234,11 @@ class Hub:
             for feed in declaration.feeds
         ]
 
+    def trial(self, declaration: Declaration) -> list[dict[str, Any]]:
+        """What pulling with this declaration would do, feed by feed, with nothing stored."""
+        connection = self._connection(declaration.code)
+        return [{"feed": feed.name} | self.intake.trial(feed, connection) for feed in declaration.feeds]
+
     def reconcile(self, agreement: str, nights: list[str], progress: Progress | None = None) -> list[Night]:
         """Run nights of an agreement, then verify the whole ledger and note when that was."""
         done = self.nightly.run(agreement, nights, progress)

@@ -26,7 +26,7 @@ from rich.table import Table
 from adapters import declaration as declarations
 from adapters.base import SourceError
 from adapters.declaration import Declaration
-from adapters.declared import DeclarationError
+from adapters.declared import DeclarationError, read_yaml
 from hub import app, audit, demo as demonstration, framework as rules, keys as key_room, partner as node_room, settings as configuration
 from hub.errors import ConfigError, HubError
 from hub.export import export_records
@@ -238,7 +238,7 @@ def framework_group() -> None:
 def framework_diff(old: Path, new: Path | None, lang: str, config: Path, json_: bool) -> None:
     """Say who gains or loses which group between OLD and NEW framework.yaml (NEW: the configured one)."""
     kinds = configuration.load(config).kinds
-    before, after = (configuration.read_framework(path, kinds) for path in (old, new or config / "framework.yaml"))
+    before, after = (rules.parse_framework(read_yaml(path), kinds) for path in (old, new or config / "framework.yaml"))
     changes = rules.diff(before, after, date.today())
     lines = rules.diff_lines(changes, after, lang)
     plain = [{**change._asdict(), "gained": sorted(change.gained), "lost": sorted(change.lost),
@@ -521,7 +521,7 @@ def verify(url: str | None, ledger_key: str | None, pins: Path | None, data: Pat
         key = parse_vkey(ledger_key)
         trust = None
         if pins is not None:
-            framework = configuration.read_framework(pins, configuration.load(config).kinds)
+            framework = rules.parse_framework(read_yaml(pins), configuration.load(config).kinds)
             table = {code: Pin(member.first_key, member.custody) for code, member in framework.members.items()}
             trust = table.get
         report = audit.verify(OpenLedger(url), key.name, key, trust)

@@ -235,6 +235,33 @@ class Intake:
         return run.outcome
 
 
+    def trial(self, feed: Feed, connection: Mapping[str, Any]) -> dict[str, int]:
+        """Count what a whole read of a feed would do: new, revised, unchanged, refused, absent; stores nothing."""
+        counts = dict.fromkeys(("read", "new", "revised", "unchanged", "refused", "absent"), 0)
+        kind, mapper, source = self.kinds[feed.kind], feed.mapper(), feed.source(connection, self._secret, now=self._now)
+        with self.store.scan() as scan:
+            for page in source.pages(None):
+                for row in page.rows:
+                    counts["read"] += 1
+                    try:
+                        mapped = mapper(row)
+                        kind.accept(mapped.body)
+                    except (Refuse, KindError):
+                        counts["refused"] += 1
+                        continue
+                    draft = self._issuer(mapped.origin).draft(kind, mapped.key, mapped.body)
+                    scan.add(mapped.origin, kind.name, [draft.id])
+                    known = self.store.known(mapped.origin, kind.name, [draft.id]).get(draft.id)
+                    fresh = known is None or known.op == "retract"
+                    same = known is not None and known.digest == draft.digest
+                    counts["new" if fresh else "unchanged" if same else "revised"] += 1
+            for origin in feed.origins:
+                after = ""
+                while rows := scan.missing(origin, kind.name, 1000, after):
+                    counts["absent"], after = counts["absent"] + len(rows), rows[-1][0]
+        return counts
+
+
 class _Run:
     """The state of one run: counts, the drafts gathered so far, the rows set aside."""
 

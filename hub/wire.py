@@ -630,3 +630,46 @@ def _refusal(reply: Reply) -> KeyRefused:
         problem = _Problem()
     what, mend = ("".join(c for c in text if c.isprintable())[:300] for text in (problem.what, problem.mend))
     return KeyRefused(what, where=f"the hub (HTTP {reply.status})", mend=mend)
+
+
+# --- an open ledger ---
+
+
+class OpenLedger:
+    """A ledger served to everybody by C2SP tiles, read without a key: what it says is believed once it verifies.
+
+    `url` is the ledger's prefix ("https://hub.example/ledger"). Raises Unreachable where no answer came.
+    """
+
+    def __init__(self, url: str, *, ca_file: str | Path | None = None, proxy: str | None = None, timeout: float = 30.0) -> None:
+        split = urlsplit(url)
+        if split.scheme == "http" and not _is_loopback(split.hostname or ""):
+            raise ConfigError(["url: http:// is for loopback only; write https://"])
+        if split.scheme not in ("http", "https") or not split.hostname:
+            raise ConfigError(["url: not an http(s) URL; write https://hub.example/ledger"])
+        self._base, self._timeout = url.rstrip("/"), timeout
+        self._session = _session(ca_file, proxy)
+
+    def checkpoint(self) -> bytes:
+        return self._get("/checkpoint")
+
+    def bundle(self, index: int, width: int) -> bytes:
+        groups = [f"{index // 1000**n % 1000:03}" for n in range(max(1, (len(str(index)) + 2) // 3))][::-1]
+        path = "/".join([*("x" + group for group in groups[:-1]), groups[-1]])
+        return self._get(f"/tile/entries/{path}" + (f".p/{width}" if width < 256 else ""))
+
+    def _get(self, path: str) -> bytes:
+        try:
+            with self._session.get(
+                self._base + path, timeout=self._timeout, allow_redirects=False, stream=True
+            ) as response:
+                body = bytearray()
+                for part in response.iter_content(65_536):
+                    body += part
+                    if len(body) > MAX_REPLY:
+                        raise Unreachable("the answer is too large", where=path)
+                if response.status_code != 200:
+                    raise Unreachable(f"answered {response.status_code}", where=path, mend="is the ledger open to everybody?")
+                return bytes(body)
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            raise Unreachable(f"no answer ({type(error).__name__})", where=path) from error
