@@ -500,7 +500,7 @@ def rebuild(data: Path | None, config: Path, json_: bool) -> None:
 
 
 @main.command()
-@click.option("--url", default=None, help="Verify an open ledger by URL (…/ledger) instead of the local store.")
+@click.option("--url", default=None, help="Verify an open ledger by the hub's URL instead of the local store.")
 @click.option("--ledger-key", default=None, help="The ledger's vkey (with --url; as `keys card` shows it).")
 @click.option("--framework", "pins", type=click.Path(exists=True, path_type=Path), default=None,
               help="With --url: a framework.yaml whose first keys are pinned.")  # fmt: skip

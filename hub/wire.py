@@ -494,25 +494,11 @@ class _Problem(msgspec.Struct):
     mend: str = ""
 
 
-class Client:
-    """Sends signed requests to one hub and believes only responses that its pinned key signed.
-
-    `peer` is the vkey of the hub's HTTP key; `timeout` is the whole call's deadline in seconds, name lookup
-    apart; `max_bytes` bounds a response. TLS except on loopback; no redirect, no environment, no retry, no
-    compression. Raises ConfigError for connection settings that cannot be used. Safe for several threads.
-    """
+class _Caller:
+    """One peer, reached within a deadline and read within a bound; TLS except on loopback, nothing from the environment."""
 
     def __init__(
-        self,
-        base_url: str,
-        key: HttpKey,
-        peer: str,
-        *,
-        ca_file: str | Path | None = None,
-        proxy: str | None = None,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
-        timeout: float = 30.0,
-        max_bytes: int = MAX_REPLY,
+        self, base_url: str, ca_file: str | Path | None, proxy: str | None, timeout: float, max_bytes: int
     ) -> None:
         try:
             self._authority = authority(base_url)
@@ -525,45 +511,10 @@ class Client:
             raise ConfigError(
                 ["ca_file: no such file; give the PEM of the authority behind the hub's certificate"]
             )
-        self._key, self._peer = key, HttpKey.pinned("hub", peer)
-        self._now, self._timeout, self._max = now, timeout, max_bytes
+        self._timeout, self._max = timeout, max_bytes
         self._verify = str(ca_file) if ca_file is not None else True
         self._proxies = {"http": proxy, "https": proxy} if proxy else {}
         self._adapter = _Adapter()
-
-    def get(
-        self, path: str, query: Mapping[str, str | int] | None = None, *, held: bytes | None = None
-    ) -> Reply:
-        """The signed response to a GET; with `held`, a body got earlier, 304 says that it is still served.
-
-        Raises Unreachable where no believable answer came within the deadline, KeyRefused for a signed 401 or
-        403, and ValueError for a path that is not canonical.
-        """
-        extra = {"If-None-Match": etag(held)} if held is not None else {}
-        return self._exchange("GET", path, urlencode(query or {}), extra, None)
-
-    def post(self, path: str, body: bytes, content_type: str) -> Reply:
-        """The signed response to a POST; raises as `get` does."""
-        extra = {"content-type": content_type, "content-digest": digest(body)}
-        return self._exchange("POST", path, "", extra, body)
-
-    def close(self) -> None:
-        """Close the idle connections."""
-        self._adapter.close()
-
-    def _exchange(
-        self, method: str, path: str, query: str, extra: dict[str, str], body: bytes | None
-    ) -> Reply:
-        if not _path(path):
-            raise ValueError("not a canonical path")
-        route = path + ("?" + query if query else "")
-        request = _Request(method, f"hub://{self._authority}{route}", dict(extra))
-        _sign(request, GET_COVERS if body is None else POST_COVERS, self._key, self._now())
-        status, headers, content = self._send(method, route, request.headers, body)
-        reply = self._believe(request, status, headers, content)
-        if status in (401, 403):
-            raise _refusal(reply)
-        return reply
 
     def _send(
         self, method: str, route: str, headers: dict[str, str], body: bytes | None
@@ -593,6 +544,67 @@ class Client:
             parts.append(part)
         return b"".join(parts)
 
+    def _unreachable(self, what: str, mend: str = "") -> Unreachable:
+        return Unreachable(what, where=self._authority, mend=mend)
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        self._adapter.close()
+
+
+class Client(_Caller):
+    """Sends signed requests to one hub and believes only responses that its pinned key signed.
+
+    `peer` is the vkey of the hub's HTTP key; `timeout` is the whole call's deadline in seconds, name lookup
+    apart; `max_bytes` bounds a response. TLS except on loopback; no redirect, no environment, no retry, no
+    compression. Raises ConfigError for connection settings that cannot be used. Safe for several threads.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        key: HttpKey,
+        peer: str,
+        *,
+        ca_file: str | Path | None = None,
+        proxy: str | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        timeout: float = 30.0,
+        max_bytes: int = MAX_REPLY,
+    ) -> None:
+        super().__init__(base_url, ca_file, proxy, timeout, max_bytes)
+        self._key, self._peer, self._now = key, HttpKey.pinned("hub", peer), now
+
+    def get(
+        self, path: str, query: Mapping[str, str | int] | None = None, *, held: bytes | None = None
+    ) -> Reply:
+        """The signed response to a GET; with `held`, a body got earlier, 304 says that it is still served.
+
+        Raises Unreachable where no believable answer came within the deadline, KeyRefused for a signed 401 or
+        403, and ValueError for a path that is not canonical.
+        """
+        extra = {"If-None-Match": etag(held)} if held is not None else {}
+        return self._exchange("GET", path, urlencode(query or {}), extra, None)
+
+    def post(self, path: str, body: bytes, content_type: str) -> Reply:
+        """The signed response to a POST; raises as `get` does."""
+        extra = {"content-type": content_type, "content-digest": digest(body)}
+        return self._exchange("POST", path, "", extra, body)
+
+    def _exchange(
+        self, method: str, path: str, query: str, extra: dict[str, str], body: bytes | None
+    ) -> Reply:
+        if not _path(path):
+            raise ValueError("not a canonical path")
+        route = path + ("?" + query if query else "")
+        request = _Request(method, f"hub://{self._authority}{route}", dict(extra))
+        _sign(request, GET_COVERS if body is None else POST_COVERS, self._key, self._now())
+        status, headers, content = self._send(method, route, request.headers, body)
+        reply = self._believe(request, status, headers, content)
+        if status in (401, 403):
+            raise _refusal(reply)
+        return reply
+
     def _believe(self, request: _Request, status: int, headers: Mapping[str, str], body: bytes) -> Reply:
         signed = {name: headers[name] for name in _signature_headers if name in headers}
         now = int(self._now().timestamp())
@@ -609,8 +621,34 @@ class Client:
     def _find(self, keyid: str) -> HttpKey | None:
         return self._peer if keyid == self._peer.keyid else None
 
-    def _unreachable(self, what: str, mend: str = "") -> Unreachable:
-        return Unreachable(what, where=self._authority, mend=mend)
+
+class OpenLedger(_Caller):
+    """A ledger served to everybody by C2SP tiles, read without a key: what it says is believed once it verifies.
+
+    `url` is the hub's address; the ledger lies below /ledger. Raises Unreachable where no answer came.
+    """
+
+    def __init__(
+        self, url: str, *, ca_file: str | Path | None = None, proxy: str | None = None, timeout: float = 30.0
+    ) -> None:
+        super().__init__(url, ca_file, proxy, timeout, MAX_REPLY)
+
+    def checkpoint(self) -> bytes:
+        """The signed checkpoint served now."""
+        return self._fetch("/ledger/checkpoint")
+
+    def bundle(self, index: int, width: int) -> bytes:
+        """The first `width` entries of an entry bundle."""
+        text = str(index).zfill(-(-len(str(index)) // 3) * 3)
+        groups = [text[n : n + 3] for n in range(0, len(text), 3)]
+        path = "/".join([f"x{group}" for group in groups[:-1]] + groups[-1:])
+        return self._fetch(f"/ledger/tile/entries/{path}" + (f".p/{width}" if width < 256 else ""))
+
+    def _fetch(self, path: str) -> bytes:
+        status, _, body = self._send("GET", path, {}, None)
+        if status != 200:
+            raise self._unreachable(f"HTTP {status} for {path}", "is this ledger open to everybody?")
+        return body
 
 
 def _is_loopback(host: str) -> bool:
@@ -631,45 +669,3 @@ def _refusal(reply: Reply) -> KeyRefused:
     what, mend = ("".join(c for c in text if c.isprintable())[:300] for text in (problem.what, problem.mend))
     return KeyRefused(what, where=f"the hub (HTTP {reply.status})", mend=mend)
 
-
-# --- an open ledger ---
-
-
-class OpenLedger:
-    """A ledger served to everybody by C2SP tiles, read without a key: what it says is believed once it verifies.
-
-    `url` is the ledger's prefix ("https://hub.example/ledger"). Raises Unreachable where no answer came.
-    """
-
-    def __init__(self, url: str, *, ca_file: str | Path | None = None, proxy: str | None = None, timeout: float = 30.0) -> None:
-        split = urlsplit(url)
-        if split.scheme == "http" and not _is_loopback(split.hostname or ""):
-            raise ConfigError(["url: http:// is for loopback only; write https://"])
-        if split.scheme not in ("http", "https") or not split.hostname:
-            raise ConfigError(["url: not an http(s) URL; write https://hub.example/ledger"])
-        self._base, self._timeout = url.rstrip("/"), timeout
-        self._session = _session(ca_file, proxy)
-
-    def checkpoint(self) -> bytes:
-        return self._get("/checkpoint")
-
-    def bundle(self, index: int, width: int) -> bytes:
-        groups = [f"{index // 1000**n % 1000:03}" for n in range(max(1, (len(str(index)) + 2) // 3))][::-1]
-        path = "/".join([*("x" + group for group in groups[:-1]), groups[-1]])
-        return self._get(f"/tile/entries/{path}" + (f".p/{width}" if width < 256 else ""))
-
-    def _get(self, path: str) -> bytes:
-        try:
-            with self._session.get(
-                self._base + path, timeout=self._timeout, allow_redirects=False, stream=True
-            ) as response:
-                body = bytearray()
-                for part in response.iter_content(65_536):
-                    body += part
-                    if len(body) > MAX_REPLY:
-                        raise Unreachable("the answer is too large", where=path)
-                if response.status_code != 200:
-                    raise Unreachable(f"answered {response.status_code}", where=path, mend="is the ledger open to everybody?")
-                return bytes(body)
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            raise Unreachable(f"no answer ({type(error).__name__})", where=path) from error
