@@ -141,6 +141,13 @@ class SampleCities:
                 self.gateways[code].start()
             self._come_back(code)
 
+    def forget_spoilt(self, code: str, feed: str) -> None:
+        """Take the rows that cannot be mapped out of a feed, until the next start."""
+        with self._lock:
+            shelf = self._shelves[code, feed]
+            shelf.records = [record for record in shelf.records if not record.spoilt]
+            self._publish(code, feed)
+
     # -------- the records
 
     def _first_day(self) -> date:

@@ -611,7 +611,7 @@ def inspection(random: Random, where: Place, party: Body, number: int, today: da
 
 def stamp(at: datetime) -> str:
     """A local time as the records spell it: Beijing time with its offset."""
-    return at.isoformat(timespec="seconds") + "+08:00"
+    return at.replace(tzinfo=None).isoformat(timespec="seconds") + "+08:00"
 
 
 def revise_inspection(random: Random, body: Body) -> Body:

@@ -84,6 +84,11 @@ class Gateway:
             self._server = None
 
     def answer(self, asked: Asked) -> Answer:
+        """What it says to a request."""
+        raise NotImplementedError
+
+    def answer_with(self, rows: list[dict[str, Any]]) -> Any:
+        """The JSON in which it hands over these rows, all on one page."""
         raise NotImplementedError
 
     def _handle(self, handler: BaseHTTPRequestHandler) -> None:
@@ -134,14 +139,13 @@ class IrsGateway(Gateway):
         if since := asked.given.get("updateTimeStart"):
             rows = [row for row in rows if _moment(row[changed]) >= _moment(since)]
         number, size = int(asked.given.get("pageNum", 1)), int(asked.given.get("pageSize", 20))
-        return Answer(
-            200,
-            {
-                "code": 200,
-                "msg": "success",
-                "data": {"total": len(rows), "rows": rows[(number - 1) * size : number * size]},
-            },
-        )
+        return Answer(200, self._envelope(len(rows), rows[(number - 1) * size : number * size]))
+
+    def answer_with(self, rows: list[dict[str, Any]]) -> Any:
+        return self._envelope(len(rows), rows)
+
+    def _envelope(self, total: int, rows: list[dict[str, Any]]) -> Any:
+        return {"code": 200, "msg": "success", "data": {"total": total, "rows": rows}}
 
     def _refuse(self, asked: Asked) -> str | None:
         headers = {k.upper(): v for k, v in asked.headers.items()}
@@ -200,7 +204,11 @@ class TokenGateway(Gateway):
             self.page(self.rows(self.routes[asked.path]), asked.given)
         )
 
+    def answer_with(self, rows: list[dict[str, Any]]) -> Any:
+        return self._done(self.page(rows, {"limit": len(rows)})).content
+
     def page(self, rows: list[dict[str, Any]], given: dict[str, Any]) -> Any:
+        """One page of rows, as the request's parameters ask."""
         offset, limit = int(given.get("offset", 0)), int(given.get("limit", 20))
         return {"total": len(rows), "rows": rows[offset : offset + limit]}
 
