@@ -1,0 +1,187 @@
+"""Entries and chains: the exact lines, the exact keys, no gap, no rewrite, no key that was not announced."""
+
+from dataclasses import replace
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hub import batch, note
+from hub.batch import Batch, Chain, KeyEntry
+from hub.canonical import b64
+from hub.errors import ChainError, ForkError, GapError, KeyRefused, RecordError
+
+HUB = "hub.example/ledger"
+TIME = "2026-11-22T17:05:00+08:00"
+HASHES = [bytes([n]) * 32 for n in range(3)]
+
+
+def signer(n):
+    return note.signer(f"{HUB}/330483", Ed25519PrivateKey.from_private_bytes(bytes([n]) * 32))
+
+
+FIRST, SECOND, THIRD = signer(1), signer(2), signer(3)
+GENESIS = batch.first_key(HUB, "330483", "self", [FIRST], [SECOND.vkey], TIME)
+PIN = batch.text_hash(note.parse(GENESIS).text)
+
+
+def follow(chain, raw, pin=PIN):
+    parsed = note.parse(raw)
+    return chain.follow(batch.parse(HUB, parsed.text), parsed, pin=pin)
+
+
+STARTED = follow(Chain("330483"), GENESIS)
+BATCH = batch.make(HUB, STARTED, HASHES, [FIRST], TIME)
+
+
+def key_entry(chain, signers, following, custody="self"):
+    keys = tuple(each.vkey for each in signers)
+    entry = KeyEntry(chain.origin, chain.seq + 1, chain.prev, custody, keys, batch.keys_hash(following), TIME)
+    return note.sign(entry.text(HUB), signers)
+
+
+def test_the_text_of_a_batch_is_exactly_these_lines():
+    text = note.parse(BATCH).text.decode()
+    assert text == (
+        f"{HUB}/batch/v1\norigin 330483\nseq 2\nprev {STARTED.prev}\ncount 3\nroot {b64(batch.merkle.root_of(HASHES))}\n"
+        f"keys {PIN}\ntime {TIME}\n"
+    )
+
+
+def test_the_text_of_a_first_key_entry_is_exactly_these_lines():
+    assert note.parse(GENESIS).text.decode() == (
+        f"{HUB}/key/v1\norigin 330483\nseq 1\nprev 47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\ncustody self\n"
+        f"key {FIRST.vkey}\nnext {batch.keys_hash([SECOND.vkey])}\ntime {TIME}\n"
+    )
+
+
+def test_a_chain_goes_on_and_a_rotation_takes_the_announced_key():
+    chain = follow(STARTED, BATCH)
+    rotated = follow(chain, key_entry(chain, [SECOND], [THIRD.vkey]))
+    assert (rotated.seq, rotated.keys) == (3, (SECOND.vkey,))
+    with pytest.raises(KeyRefused):
+        follow(rotated, batch.make(HUB, rotated, HASHES, [FIRST], TIME))
+    assert follow(rotated, batch.make(HUB, rotated, HASHES, [SECOND], TIME)).seq == 4
+
+
+def test_a_stolen_current_key_cannot_rotate():
+    with pytest.raises(KeyRefused, match="announced"):
+        follow(STARTED, key_entry(STARTED, [FIRST], [THIRD.vkey]))
+    with pytest.raises(KeyRefused, match="announced"):
+        follow(STARTED, key_entry(STARTED, [THIRD], [FIRST.vkey]))
+
+
+def test_the_first_key_is_the_pinned_one():
+    with pytest.raises(KeyRefused, match="pins"):
+        follow(Chain("330483"), GENESIS, pin=b64(bytes(32)))
+    with pytest.raises(KeyRefused, match="no first key is pinned"):
+        follow(Chain("330483"), GENESIS, pin=None)
+    other = batch.first_key(HUB, "330483", "self", [FIRST], [THIRD.vkey], TIME)
+    with pytest.raises(KeyRefused, match="pins"):
+        follow(Chain("330483"), other)
+
+
+def test_every_listed_key_signs_and_nobody_else():
+    both = batch.first_key(HUB, "330483", "self", [FIRST, THIRD], [SECOND.vkey], TIME)
+    chain = follow(Chain("330483"), both, pin=batch.text_hash(note.parse(both).text))
+    text = Batch("330483", 2, chain.prev, 3, b64(batch.merkle.root_of(HASHES)), chain.keys_text, TIME).text(HUB)
+    assert follow(chain, note.sign(text, [FIRST, THIRD])).seq == 2
+    for signers in ([FIRST], [THIRD], [THIRD, FIRST], [FIRST, THIRD, SECOND]):
+        with pytest.raises(KeyRefused):
+            follow(chain, note.sign(text, signers))
+
+
+def test_gaps_and_forks_say_what_is_expected():
+    ahead = replace(follow(STARTED, BATCH), seq=7)
+    with pytest.raises(GapError) as gap:
+        follow(STARTED, batch.make(HUB, ahead, HASHES, [FIRST], TIME))
+    assert (gap.value.seq, gap.value.prev) == (2, STARTED.prev)
+    with pytest.raises(ForkError):
+        follow(follow(STARTED, BATCH), batch.make(HUB, STARTED, HASHES[:1], [FIRST], TIME))
+    with pytest.raises(ForkError):
+        follow(STARTED, batch.make(HUB, replace(STARTED, prev=b64(bytes(32))), HASHES, [FIRST], TIME))
+
+
+def test_a_batch_names_the_keys_in_force():
+    with pytest.raises(KeyRefused, match="in force"):
+        follow(STARTED, batch.make(HUB, replace(STARTED, keys_text=b64(bytes(32))), HASHES, [FIRST], TIME))
+    with pytest.raises(KeyRefused, match="no key/v1"):
+        follow(Chain("330483"), batch.make(HUB, Chain("330483", keys_text=PIN), HASHES, [FIRST], TIME))
+
+
+@given(st.integers(0, 5000), st.sampled_from([b" ", b"\n", b"0", b"+", b"=", b"x", b"\xc2\xa0", b"_"]), st.booleans())
+@settings(max_examples=300, deadline=None)
+def test_no_other_spelling_of_an_entry_parses(at, extra, replaced):
+    for text in (note.parse(BATCH).text, note.parse(GENESIS).text):
+        place = at % len(text)
+        other = text[:place] + extra + text[place + replaced :]
+        try:
+            entry = batch.parse(HUB, other)
+        except RecordError:
+            continue
+        assert entry.text(HUB) == other
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("seq 2", "seq 02"), ("seq 2", "seq ２"), ("seq 2", "seq 2_0"), ("count 3", "count 0"), ("count 3", "count 5001"),
+        ("origin 330483", "origin 33 0483"), ("origin 330483", "origin ../x"), (TIME, "2026-11-22 17:05"), (TIME, "2026-11-22T17:05:00Z"),
+        ("batch/v1", "batch/v2"), (f"{HUB}/", "other/"), ("origin", "Origin"), ("\ncount", "\n\ncount"), (TIME + "\n", TIME + "\nmore x\n"),
+    ],
+)  # fmt: skip
+def test_malformed_entries_are_refused(old, new):
+    text = note.parse(BATCH).text.decode()
+    assert old in text
+    with pytest.raises(RecordError):
+        batch.parse(HUB, text.replace(old, new).encode())
+
+
+@given(st.lists(st.tuples(st.binary(max_size=30).map(lambda raw: b"{" + raw.replace(b"\n", b"") + b"}"), st.lists(st.text("abc-_", max_size=9), max_size=3)), max_size=5))
+def test_what_is_packed_is_unpacked(records):
+    assert batch.unpack(batch.pack(BATCH, records)) == (BATCH, records)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"", b"{}\n", b'{"note":"x"}', b'{"note":1}\n', b'{"note":"x"}\n{}\n', b'{"note":"x","more":1}\n', b'{"note":"x"}\n{}\n["\\u00e9"]\n',
+        b'{"note":"x"}\n{}\n[1]\n', b"[" * 100_000 + b"\n", b'{"note":"x"}\n{}\n' + b"[" * 100_000 + b"\n", b"\xff\n",
+    ],
+)  # fmt: skip
+def test_a_malformed_body_is_refused_with_its_line(body):
+    with pytest.raises(RecordError) as caught:
+        batch.unpack(body)
+    assert caught.value.where
+
+
+def test_records_must_be_those_that_were_signed():
+    entry = batch.parse(HUB, note.parse(BATCH).text)
+    batch.check_leaves(entry, HASHES)
+    for other in (HASHES[:2], HASHES[::-1], [*HASHES, HASHES[0]], [*HASHES[:2], bytes(32)]):
+        with pytest.raises(RecordError):
+            batch.check_leaves(entry, other)
+
+
+@given(st.lists(st.sampled_from(["batch", "rotate", "replay", "skip", "steal"]), max_size=12))
+@settings(max_examples=60, deadline=None)
+def test_whatever_is_tried_only_the_true_chain_grows(steps):
+    chain, current, upcoming, past = STARTED, 1, 2, [GENESIS]
+    for step in steps:
+        raw = {
+            "batch": lambda: batch.make(HUB, chain, HASHES, [signer(current)], TIME),
+            "rotate": lambda: key_entry(chain, [signer(upcoming)], [signer(upcoming + 1).vkey]),
+            "replay": lambda: past[-1],
+            "skip": lambda: batch.make(HUB, replace(chain, seq=chain.seq + 1), HASHES, [signer(current)], TIME),
+            "steal": lambda: key_entry(chain, [signer(current)], [signer(99).vkey]),
+        }[step]()
+        if step in ("batch", "rotate"):
+            chain = follow(chain, raw)
+            past.append(raw)
+            if step == "rotate":
+                current, upcoming = upcoming, upcoming + 1
+        else:
+            with pytest.raises((ChainError, KeyRefused)):
+                follow(chain, raw)
+    assert chain.seq == len(past)
