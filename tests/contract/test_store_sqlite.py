@@ -1,12 +1,9 @@
 """The embedded store keeps the contract, and opens files by one sound copy of SQLite only."""
 
 import stat
-import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from store_contract import StoreContract  # noqa: E402
+import sqlite_utils.utils
+from store_contract import StoreContract
 
 from hub.keys import Vault
 from hub.store import engine
@@ -36,8 +33,6 @@ class TestSqliteStore(StoreContract):
 
 
 def test_only_one_copy_of_sqlite_opens_stores(tmp_path):
-    import sqlite_utils.utils
-
     assert engine.sqlite3 is sqlite_utils.utils.sqlite3
     store = SqliteStore(tmp_path / "hub.db", Vault(KEY))
     assert type(store._db()).__module__.split(".")[0].lstrip("_") == engine.sqlite3.__name__.split(".")[0].lstrip("_")
