@@ -668,4 +668,3 @@ def _refusal(reply: Reply) -> KeyRefused:
         problem = _Problem()
     what, mend = ("".join(c for c in text if c.isprintable())[:300] for text in (problem.what, problem.mend))
     return KeyRefused(what, where=f"the hub (HTTP {reply.status})", mend=mend)
-

@@ -61,7 +61,7 @@ def create_app(
     """The application that waitress serves.
 
     `gate` carries the hub's authority; `tiles_open` serves the ledger to everybody; `console` is the
-    blueprint of the human's pages with their own /healthz, or None: then /healthz tells the state by `status`.
+    blueprint of the human's pages with their own /healthz, or None: then it tells the state by `status`.
     """
     app = Flask("hub.web", static_folder=None)
     app.config.update(

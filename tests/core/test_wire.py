@@ -337,6 +337,11 @@ def test_a_server_that_routes_otherwise_than_it_was_signed_is_refused(change: di
         gate().check(environ | change, b"")
 
 
+def test_a_get_with_a_body_of_untold_length_is_refused() -> None:
+    with pytest.raises(KeyRefused, match="a GET with a body"):
+        gate().check(Letter().sign().environ(), b"x")
+
+
 def test_gunicorn_gives_the_raw_target_under_another_name() -> None:
     environ = Letter().sign().environ()
     environ["RAW_URI"] = environ.pop("REQUEST_URI")

@@ -607,6 +607,11 @@ def answering(
     return app
 
 
+def named(name: str) -> wire.HttpKey:
+    assert HUB.private is not None
+    return wire.HttpKey.signing("hub", note.signer(name, HUB.private))
+
+
 def other_gate(hub: Served, signer: wire.HttpKey) -> wire.Gate:
     return wire.Gate(hub.authority, hub.find, wire.MemoryNonces(), signer, hub.now)
 
@@ -629,6 +634,9 @@ DISBELIEVED: dict[str, Callable[[Served], Any]] = {
         hub, environ={"HTTP_SIGNATURE": f"sig=:{'A' * 86}==:"}
     ),
     "another key": lambda hub: answering(hub, gate=other_gate(hub, key("hub"))),
+    "its key under another name": lambda hub: answering(
+        hub, gate=other_gate(hub, named("other.example/http"))
+    ),
     "a partner's key": lambda hub: answering(hub, gate=other_gate(hub, OTHER)),
     "compressed": lambda hub: answering(hub, headers=[("Content-Encoding", "gzip")]),
     "too long": lambda hub: answering(hub, body=bytes(100_001)),
@@ -709,7 +717,7 @@ def test_the_environment_is_not_asked(hub: Served, monkeypatch: pytest.MonkeyPat
 
 
 class Drip:
-    """A server that sends one byte at a time, faster than any timeout of a single read, and never ends."""
+    """A server that sends one byte at a time for ten seconds, faster than any timeout of a single read."""
 
     def __init__(self, start: bytes) -> None:
         self.start, self.done = start, threading.Event()
@@ -724,7 +732,9 @@ class Drip:
             with peer:
                 peer.recv(65536)
                 peer.sendall(self.start)
-                while not self.done.wait(0.05):
+                for _ in range(200):
+                    if self.done.wait(0.05):
+                        break
                     peer.sendall(b"x")
         except OSError:
             pass
