@@ -102,8 +102,8 @@ def make(extra: str) -> None:
     before, digest = stamp(), wanted()
     if before[0] != place() or not os.path.exists(PYTHON):
         before = ["", "", ""]
-        say("first start: making .venv and installing into it, up to a minute or two")
         need_venv()
+        say("first start: making .venv and installing into it, up to a minute or two")
         # -I: neither PYTHONPATH nor a user's own packages may leak in. --clear: what an interrupted start left is void.
         if subprocess.call([sys.executable, "-I", "-m", "venv", "--clear", VENV], stdout=sys.stderr):
             give_up(f".venv could not be made in {ROOT}: see the lines above", 1)

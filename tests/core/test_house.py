@@ -1,0 +1,233 @@
+"""The house itself: what lies where, that declared is used and used is declared, and that the documents tell the truth."""
+
+import ast
+import importlib
+import importlib.metadata
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from configparser import ConfigParser
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).resolve().parents[2]
+TOP = {
+    ".ci", ".gitignore", "CHANGELOG.md", "README.md", "adapters", "config", "docs", "hub", "pyproject.toml", "run.py",
+    "setup.cfg", "tests",
+}  # fmt: skip
+
+
+def tracked() -> list[Path]:
+    """The files of the checkout as git knows them."""
+    found = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return [ROOT / name for name in found.split("\0") if name and (ROOT / name).exists()]
+
+
+FILES = tracked()
+CODE = [path for path in FILES if path.suffix == ".py" and path.relative_to(ROOT).parts[0] in ("hub", "adapters")]
+DOCS = [path for path in FILES if path.suffix == ".md"]
+
+
+def text(path: Path) -> str:
+    return path.read_text("utf-8")
+
+
+def setup() -> ConfigParser:
+    parser = ConfigParser(interpolation=None)
+    parser.read(ROOT / "setup.cfg", encoding="utf-8")
+    return parser
+
+
+# --- layout ---
+
+
+def test_nothing_new_at_the_top() -> None:
+    assert {path.relative_to(ROOT).parts[0] for path in FILES} <= TOP
+
+
+def test_pyproject_is_two_lines() -> None:
+    assert len(text(ROOT / "pyproject.toml").splitlines()) == 2
+
+
+def test_no_python_in_config_and_no_file_name_twice_in_tests() -> None:
+    assert [path for path in FILES if (ROOT / "config") in path.parents and path.suffix == ".py"] == []
+    names = [path.name for path in FILES if (ROOT / "tests") in path.parents and path.name.startswith("test_")]
+    assert sorted(names) == sorted(set(names))
+    assert "__init__.py" not in names
+
+
+@pytest.mark.parametrize("path", CODE, ids=lambda path: str(path.relative_to(ROOT)))
+def test_each_room_opens_with_its_rules(path: Path) -> None:
+    opening = ast.get_docstring(ast.parse(text(path)))
+    assert opening and len(opening) >= 40, "say in the module's docstring what it owns and what it may never do"
+
+
+def test_no_place_of_one_machine_is_named() -> None:
+    stray = re.compile(r"(?<![\w./:])/(?:root|home|Users|work)/\w|--(?:extra-)?index" + "-url")
+    found = [
+        f"{path.relative_to(ROOT)}:{n}"
+        for path in FILES
+        if path.suffix in (".py", ".md", ".cfg", ".toml", ".yaml", ".html", ".js", ".css", "") and path.is_file()
+        for n, line in enumerate(text(path).splitlines(), 1)
+        if stray.search(line)
+    ]
+    assert found == []
+
+
+# --- what is installed ---
+
+
+def third_party() -> set[str]:
+    """Top-level names that hub and adapters import from outside."""
+    names = set()
+    for path in CODE:
+        for node in ast.walk(ast.parse(text(path))):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names.add(node.module.split(".")[0])
+    return names - set(sys.stdlib_module_names) - {"hub", "adapters"}
+
+
+def declared() -> set[str]:
+    """Distributions of install_requires, in normal spelling."""
+    lines = setup()["options"]["install_requires"].strip().splitlines()
+    return {Requirement(line).name.lower().replace("_", "-") for line in lines}
+
+
+def distributions(module: str) -> set[str]:
+    """The distributions that provide a module; greater ones need not be installed to run this test."""
+    found = importlib.metadata.packages_distributions().get(module, [module])
+    return {name.lower().replace("_", "-") for name in found}
+
+
+def test_what_is_imported_is_declared() -> None:
+    missing = {module for module in third_party() if not distributions(module) & declared()}
+    assert missing == set()
+
+
+def test_what_is_declared_is_imported() -> None:
+    unseen = {"pysqlite3", "tzdata"}  # sqlite-utils and zoneinfo take these by themselves
+    used = {name for module in third_party() for name in distributions(module)}
+    assert declared() - used - unseen == set()
+
+
+# --- CI's rule ---
+
+SKIPPER = "import pytest\n\ndef test_it():\n    pytest.skip('no browser')\n"
+
+
+@pytest.mark.parametrize(
+    ("folder", "ci", "checks", "code"),
+    [
+        ("flow", "", "", 0),
+        ("flow", "true", "", 1),
+        ("realdata", "true", "", 0),
+        ("realdata", "true", "mypy", 1),
+    ],
+)
+def test_a_skip_fails_in_ci_and_a_failed_check_fails_the_run(
+    tmp_path: Path, folder: str, ci: str, checks: str, code: int
+) -> None:
+    place = tmp_path / "tests" / folder
+    place.mkdir(parents=True)
+    (tmp_path / "tests" / "conftest.py").write_text(text(ROOT / "tests" / "conftest.py"))
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    (place / "test_skipper.py").write_text(SKIPPER)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
+        cwd=tmp_path,
+        env=os.environ | {"CI": ci, "FAILED_CHECKS": checks},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == code, done.stdout
+    assert ("mypy" in done.stdout) == bool(checks)
+
+
+# --- documents ---
+
+
+def test_decisions_are_numbered_without_a_gap_and_listed() -> None:
+    folder = ROOT / "docs" / "decisions"
+    names = sorted(path.name for path in FILES if path.parent == folder)
+    assert [name[:4] for name in names] == [f"{n:04}" for n in range(len(names))]
+    index = text(folder / names[0])
+    for name in names[1:]:
+        assert f"({name})" in index, f"{name} is missing from {names[0]}"
+        assert len(text(folder / name).splitlines()) <= 60, f"{name}: half a page is enough"
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    for path in DOCS:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text(path)):
+            assert (path.parent / target).exists(), f"{path.relative_to(ROOT)}: {target}"
+
+
+def commands() -> dict[str, click.Command]:
+    """Every command by the words that call it, groups left out."""
+    return dict(walk((), importlib.import_module("hub.cli").main))
+
+
+def walk(words: tuple[str, ...], command: click.Command) -> Iterator[tuple[str, click.Command]]:
+    if not isinstance(command, click.Group):
+        yield " ".join(words), command
+        return
+    for name, each in command.commands.items():
+        yield from walk((*words, name), each)
+
+
+CALL = re.compile(r"python3 run\.py((?: +[^\s`|&;#)]+)*)")
+
+
+def calls() -> Iterator[tuple[str, list[str]]]:
+    """Every `python3 run.py …` in the documents: where, and its words."""
+    for path in DOCS:
+        for n, line in enumerate(text(path).splitlines(), 1):
+            for found in CALL.finditer(line):
+                yield f"{path.relative_to(ROOT)}:{n}", found[1].split()
+
+
+def test_every_command_is_in_the_documents() -> None:
+    told = [" ".join(words) + " " for _, words in calls()]
+    missing = [name for name in (*commands(), "test", "bench") if not any(call.startswith(f"{name} ") for call in told)]
+    assert missing == []
+
+
+def test_the_documents_name_no_command_or_option_that_is_none() -> None:
+    known = commands()
+    for where, words in calls():
+        if not words or words[0] in ("test", "bench") or words[0].startswith("-"):
+            continue
+        name = next((" ".join(words[:n]) for n in (2, 1) if " ".join(words[:n]) in known), None)
+        assert name, f"{where}: no such command"
+        options = {flag for param in known[name].params for flag in (*param.opts, *param.secondary_opts)}
+        for word in words:
+            if word.startswith("--"):
+                assert word.split("=")[0] in options | {"--help"}, f"{where}: {name} has no {word}"
+
+
+def adapter_words() -> dict[str, Any]:
+    """The closed lists of adapters, as its code declares them."""
+    declaration = importlib.import_module("adapters.declaration")
+    gateways = importlib.import_module("adapters.http_json")
+    return {
+        "transform": declaration.RULES,
+        "transport": declaration.TRANSPORTS,
+        "feed": declaration._FeedYaml().fields,
+        "fold": declaration._FOLDS,
+        "paginator": gateways.PAGINATORS,
+        "auth": gateways.AUTHS,
+    }
+
+
+def test_the_adapter_guide_names_every_word_of_a_declaration() -> None:
+    guide = text(ROOT / "docs" / "adapter-guide.md")
+    missing = [f"{what} {word}" for what, words in adapter_words().items() for word in words if f"`{word}" not in guide]
+    assert missing == []
