@@ -25,12 +25,16 @@ TOP = {
 
 def tracked() -> list[Path]:
     """The files of the checkout as git knows them."""
-    found = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    found = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
     return [ROOT / name for name in found.split("\0") if name and (ROOT / name).exists()]
 
 
 FILES = tracked()
-CODE = [path for path in FILES if path.suffix == ".py" and path.relative_to(ROOT).parts[0] in ("hub", "adapters")]
+CODE = [
+    path for path in FILES if path.suffix == ".py" and path.relative_to(ROOT).parts[0] in ("hub", "adapters")
+]
 DOCS = [path for path in FILES if path.suffix == ".md"]
 
 
@@ -57,7 +61,9 @@ def test_pyproject_is_two_lines() -> None:
 
 def test_no_python_in_config_and_no_file_name_twice_in_tests() -> None:
     assert [path for path in FILES if (ROOT / "config") in path.parents and path.suffix == ".py"] == []
-    names = [path.name for path in FILES if (ROOT / "tests") in path.parents and path.name.startswith("test_")]
+    names = [
+        path.name for path in FILES if (ROOT / "tests") in path.parents and path.name.startswith("test_")
+    ]
     assert sorted(names) == sorted(set(names))
     assert "__init__.py" not in names
 
@@ -65,7 +71,9 @@ def test_no_python_in_config_and_no_file_name_twice_in_tests() -> None:
 @pytest.mark.parametrize("path", CODE, ids=lambda path: str(path.relative_to(ROOT)))
 def test_each_room_opens_with_its_rules(path: Path) -> None:
     opening = ast.get_docstring(ast.parse(text(path)))
-    assert opening and len(opening) >= 40, "say in the module's docstring what it owns and what it may never do"
+    assert opening and len(opening) >= 40, (
+        "say in the module's docstring what it owns and what it may never do"
+    )
 
 
 def test_no_place_of_one_machine_is_named() -> None:
@@ -73,7 +81,8 @@ def test_no_place_of_one_machine_is_named() -> None:
     found = [
         f"{path.relative_to(ROOT)}:{n}"
         for path in FILES
-        if path.suffix in (".py", ".md", ".cfg", ".toml", ".yaml", ".html", ".js", ".css", "") and path.is_file()
+        if path.suffix in (".py", ".md", ".cfg", ".toml", ".yaml", ".html", ".js", ".css", "")
+        and path.is_file()
         for n, line in enumerate(text(path).splitlines(), 1)
         if stray.search(line)
     ]
@@ -196,7 +205,11 @@ def calls() -> Iterator[tuple[str, list[str]]]:
 
 def test_every_command_is_in_the_documents() -> None:
     told = [" ".join(words) + " " for _, words in calls()]
-    missing = [name for name in (*commands(), "test", "bench") if not any(call.startswith(f"{name} ") for call in told)]
+    missing = [
+        name
+        for name in (*commands(), "test", "bench")
+        if not any(call.startswith(f"{name} ") for call in told)
+    ]
     assert missing == []
 
 
@@ -213,21 +226,72 @@ def test_the_documents_name_no_command_or_option_that_is_none() -> None:
                 assert word.split("=")[0] in options | {"--help"}, f"{where}: {name} has no {word}"
 
 
-def adapter_words() -> dict[str, Any]:
-    """The closed lists of adapters, as its code declares them."""
+def adapter_words() -> Iterator[tuple[str, str]]:
+    """The closed lists of a declaration as the code has them: what kind of word, and the word."""
     declaration = importlib.import_module("adapters.declaration")
-    gateways = importlib.import_module("adapters.http_json")
-    return {
+    http_json = importlib.import_module("adapters.http_json")
+    gateways = importlib.import_module("adapters.gateways")
+    lists: dict[str, Any] = {
         "transform": declaration.RULES,
         "transport": declaration.TRANSPORTS,
-        "feed": declaration._FeedYaml().fields,
+        "key of a feed": declaration._FeedYaml().fields,
         "fold": declaration._FOLDS,
-        "paginator": gateways.PAGINATORS,
-        "auth": gateways.AUTHS,
+        "paginator": http_json.PAGINATORS,
+        "auth": gateways.OPTIONS,
     }
+    for name, transport in declaration.TRANSPORTS.items():
+        lists[f"key of {name}"] = transport.SourceYaml().fields
+    for name, rule in declaration.RULES.items():
+        lists[f"option of {name}"] = set(rule().fields) - {"as", "from"}
+    return ((what, word) for what, words in lists.items() for word in words)
 
 
 def test_the_adapter_guide_names_every_word_of_a_declaration() -> None:
     guide = text(ROOT / "docs" / "adapter-guide.md")
-    missing = [f"{what} {word}" for what, words in adapter_words().items() for word in words if f"`{word}" not in guide]
+    missing = [f"{what}: {word}" for what, word in adapter_words() if not re.search(rf"`{word}[`:]", guide)]
     assert missing == []
+
+
+def blocks(path: Path, language: str) -> list[str]:
+    """The fenced blocks of a document in one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", text(path), re.DOTALL | re.MULTILINE)
+
+
+def test_the_adapter_guides_example_holds_and_gives_what_it_says(tmp_path: Path) -> None:
+    declaration = importlib.import_module("adapters.declaration")
+    kinds = importlib.import_module("hub.kinds").load_kinds(ROOT / "config" / "kinds")
+    guide = ROOT / "docs" / "adapter-guide.md"
+    (yaml,), (csv,) = blocks(guide, "yaml"), blocks(guide, "csv")
+    (tmp_path / "samples").mkdir()
+    (tmp_path / "330599.yaml").write_text(yaml, "utf-8")
+    (tmp_path / "samples" / "330599_cases.csv").write_text(csv, "utf-8")
+    example = declaration.load(tmp_path / "330599.yaml")
+    assert declaration.lint(example, {name: list(kind.fields) for name, kind in kinds.items()}) == []
+    (page,) = example.feeds[0].sample_source().pages(None)
+    mapper = example.feeds[0].mapper()
+    (body,) = [mapper(row).body for row in page.rows]
+    kinds["case/1"].accept(body)
+    assert body["fine_yuan"] == "2000.00"
+    assert body["doc_no_norm"] == "示罚决字〔2026〕第1号"
+    assert body["penalty_types"] == ["01", "02"]
+    assert body["basis"] == "条例第一条"
+    assert body["party_name"] == "张 三"
+
+
+def test_the_kind_guide_names_every_type_and_kind_and_its_example_holds(tmp_path: Path) -> None:
+    vocabulary = importlib.import_module("hub.kinds.vocabulary")
+    declare = importlib.import_module("hub.kinds.declare")
+    kinds = importlib.import_module("hub.kinds")
+    guide = ROOT / "docs" / "kind-guide.md"
+    words = [*vocabulary.TYPES, *declare._FORMS, *declare.HOW, *kinds.load_kinds(ROOT / "config" / "kinds")]
+    assert [word for word in words if f"`{word}`" not in text(guide)] == []
+    (tmp_path / "notice.yaml").write_text(blocks(guide, "yaml")[0], "utf-8")
+    kinds.load_kinds(tmp_path)["notice/1"].accept({"notice_no": "1", "way": "2", "party_name": "某公司"})
+
+
+def test_every_setting_is_explained_where_it_stands() -> None:
+    """hub.yaml is its own document: every setting is in it, in force or as a comment."""
+    settings = importlib.import_module("hub.settings")
+    shown = text(ROOT / "config" / "hub.yaml")
+    names = [*settings._HubYaml().fields, *settings._LimitsYaml().fields]
+    assert [name for name in names if not re.search(rf"^ *(# )?{name}:", shown, re.MULTILINE)] == []
