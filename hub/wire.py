@@ -495,7 +495,7 @@ class _Problem(msgspec.Struct):
 
 
 class _Caller:
-    """One peer, reached within a deadline and read within a bound; TLS except on loopback, nothing from the environment."""
+    """One peer, reached within a deadline and read within a bound, over TLS except on loopback."""
 
     def __init__(
         self, base_url: str, ca_file: str | Path | None, proxy: str | None, timeout: float, max_bytes: int
@@ -623,7 +623,7 @@ class Client(_Caller):
 
 
 class OpenLedger(_Caller):
-    """A ledger served to everybody by C2SP tiles, read without a key: what it says is believed once it verifies.
+    """A ledger served to everybody by C2SP tiles, read without a key: believed once it verifies.
 
     `url` is the hub's address; the ledger lies below /ledger. Raises Unreachable where no answer came.
     """

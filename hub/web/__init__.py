@@ -25,10 +25,10 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import RequestRedirect
 
 from hub import __version__
-from hub.errors import HubError, KeyRefused
+from hub.errors import HubError, KeyRefused, NotFound
 from hub.web import api, tiles
 from hub.web.api import Desk
-from hub.wire import Gate
+from hub.wire import Gate, target
 
 __all__ = ["MAX_BODY", "Desk", "create_app"]
 
@@ -79,7 +79,6 @@ def create_app(
             "security": [{"signature": []}],
         },
     )
-    app.url_map.merge_slashes = False
     _answer_errors(app)
     _guard(app, gate, tiles_open)
     _document(app, desk, tiles_open)
@@ -116,7 +115,7 @@ def _guard(app: Flask, gate: Gate, tiles_open: bool) -> None:
         if not _is_guarded():
             return
         if tiles_open and request.path.startswith("/ledger/") and "Signature" not in request.headers:
-            return
+            return _plain_only()
         g.owner = gate.check(request.environ, request.get_data())
 
     @app.after_request
@@ -128,6 +127,14 @@ def _guard(app: Flask, gate: Gate, tiles_open: bool) -> None:
             if "Signature" in request.headers:
                 _seal(gate, response)
         return response
+
+
+def _plain_only() -> None:
+    """A tile has one address for everybody: what decodes to it is none."""
+    try:
+        target(request.environ)
+    except KeyRefused:
+        raise NotFound("no such path", mend="see /v1/openapi.json") from None
 
 
 def _seal(gate: Gate, response: Response) -> None:

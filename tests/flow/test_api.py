@@ -382,10 +382,35 @@ def test_an_open_ledger_is_for_everybody_and_still_signed_for_members() -> None:
             assert "Signature" not in anybody.headers
             assert anybody.headers["cache-control"].startswith("public")
             assert served.client().get(path).body == anybody.content
+        for path in (
+            "/ledger//checkpoint",
+            "/ledger/tile/0%2F000",
+            "/ledger/%74ile/0/000",
+            "/ledger/tile/../checkpoint",
+        ):
+            assert served.raw(f"GET {path} HTTP/1.1\r\nHost: {served.authority}\r\n\r\n".encode())[0] == 404
         assert served.plain("/v1/entries").status_code == 401
         assert served.plain("/ledger/checkpoint", Signature="sig=:x:").status_code == 401
     finally:
         served.close()
+
+
+def test_a_ledger_that_is_open_is_read_without_a_key_and_a_closed_one_is_not(hub: Served) -> None:
+    served = Served(tiles_open=True)
+    try:
+        reader = wire.OpenLedger(f"http://{served.authority}")
+        assert reader.checkpoint() == served.desk.checkpoint()
+        assert len(reader.bundle(0, 256)) == 768
+        assert len(reader.bundle(2, 188)) == 564
+        served.desk.size = 256 * 1_234_068
+        assert len(reader.bundle(1_234_067, 256)) == 768
+        with pytest.raises(Unreachable, match="HTTP 404"):
+            reader.bundle(1_234_068, 1)
+        reader.close()
+    finally:
+        served.close()
+    with pytest.raises(Unreachable, match="HTTP 401"):
+        wire.OpenLedger(f"http://{hub.authority}").checkpoint()
 
 
 # --- what is open, and how pages leave ---
