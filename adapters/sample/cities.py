@@ -12,7 +12,7 @@ import json
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from random import Random
@@ -58,7 +58,8 @@ class SampleCities:
     """The sample city systems of a directory, running while the context is open.
 
     `connections` and `secrets` are what a hub needs to reach them: overrides of each declaration's
-    `connection:`, and the secrets behind its references. Raises ValueError where the directory holds another sample.
+    `connection:`, and the secrets behind its references. Raises ValueError where the directory holds another
+    sample.
     """
 
     def __init__(
@@ -163,7 +164,8 @@ class SampleCities:
         held = json.loads(path.read_text(encoding="utf-8"))
         if (held["seed"], held["size"]) != (self.seed, self.size):
             raise ValueError(
-                f"{self.directory} holds the sample of seed {held['seed']}, size {held['size']}; use another directory"
+                f"{self.directory} holds the sample of seed {held['seed']}, size {held['size']}; "
+                "use another directory"
             )
         return date.fromisoformat(held["today"])
 
@@ -241,6 +243,12 @@ class SampleCities:
                 self._served[key] = list(self._spell(self._shelves[key], code))
             return self._served[key]
 
+    def columns(self, code: str, feed: str) -> list[str]:
+        """A feed's columns, whether it has rows or not."""
+        shelf = self._shelves[code, feed]
+        one = replace(shelf, records=[replace(shelf.records[0], revisions=shelf.records[0].revisions[:1])])
+        return list(next(iter(self._spell(one, code))))
+
     def _spell(self, shelf: Shelf, code: str) -> Iterable[Row]:
         book = shelf.book
         if book.history:
@@ -284,9 +292,10 @@ class SampleCities:
         if code in self.gateways:
             return
         folder.mkdir(exist_ok=True)
+        columns = self.columns(code, feed)
         match code:
             case "330503" | "330523":
-                write_table(folder / "front.db", TABLES[code, feed], rows)
+                write_table(folder / "front.db", TABLES[code, feed], columns, rows)
                 self.connections[code] = {
                     "database": f"sqlite:///{(self.directory / code / 'front.db').resolve()}"
                 }
@@ -299,11 +308,11 @@ class SampleCities:
             case "330522":
                 _replace(folder / f"CF_{stem}.xml", xml_message(code, feed, stem, rows))
             case "330483100":
-                _replace(folder / f"检查台账_{stem}.xlsx", workbook(rows, "乌镇镇行政检查台账"))
+                _replace(folder / f"检查台账_{stem}.xlsx", workbook(columns, rows, "乌镇镇行政检查台账"))
             case "330503102":
-                _replace(folder / f"jc_{stem}.tsv", table_text(rows, "\t").encode("utf-8-sig"))
+                _replace(folder / f"jc_{stem}.tsv", table_text(columns, rows, "\t").encode("utf-8-sig"))
             case _:
-                _replace(folder / f"{FILES[code, feed]}_{stem}.csv", table_text(rows, ",").encode("gb18030"))
+                _replace(folder / f"{FILES[code, feed]}_{stem}.csv", table_text(columns, rows, ",").encode("gb18030"))
         self.connections[code] = {"directory": str((self.directory / code).resolve())}
 
     def _come_back(self, code: str) -> None:
@@ -377,23 +386,23 @@ def _replace(path: Path, content: bytes) -> None:
     part.replace(path)
 
 
-def table_text(rows: list[Row], delimiter: str) -> str:
+def table_text(columns: list[str], rows: list[Row], delimiter: str) -> str:
     """Rows as delimited text, None as nothing."""
     out = io.StringIO()
     writer = csv.writer(out, delimiter=delimiter, lineterminator="\r\n")
-    writer.writerow(rows[0] if rows else ())
+    writer.writerow(columns)
     writer.writerows(["" if v is None else v for v in row.values()] for row in rows)
     return out.getvalue()
 
 
-def workbook(rows: list[Row], title: str) -> bytes:
+def workbook(columns: list[str], rows: list[Row], title: str) -> bytes:
     """Rows as a workbook whose first line is a title and whose second has the columns."""
     import openpyxl  # slow to import and used by one city only
 
     book = openpyxl.Workbook(write_only=True)
     sheet = book.create_sheet("台账")
     sheet.append([title])
-    sheet.append(list(rows[0]) if rows else [])
+    sheet.append(columns)
     for row in rows:
         sheet.append(list(row.values()))
     out = io.BytesIO()
@@ -422,15 +431,15 @@ def xml_message(code: str, feed: str, sn: str, rows: list[Row]) -> bytes:
     ).encode()
 
 
-def write_table(path: Path, table: str, rows: list[Row]) -> None:
+def write_table(path: Path, table: str, columns: list[str], rows: list[Row]) -> None:
     """Let a front table hold exactly these rows, in one transaction."""
-    columns = ", ".join(f'"{column}"' for column in rows[0])
+    typed = ", ".join(f'"{column}" TEXT' for column in columns)
     db = sqlite3.connect(path, isolation_level=None)
     try:
         db.execute("BEGIN IMMEDIATE")
-        db.execute(f'CREATE TABLE IF NOT EXISTS "{table}" ({columns})')
+        db.execute(f'CREATE TABLE IF NOT EXISTS "{table}" ({typed})')
         db.execute(f'DELETE FROM "{table}"')  # noqa: S608 - names from TABLES
-        places = ", ".join("?" * len(rows[0]))
+        places = ", ".join("?" * len(columns))
         db.executemany(f'INSERT INTO "{table}" VALUES ({places})', [tuple(row.values()) for row in rows])  # noqa: S608
         db.execute("COMMIT")
     finally:

@@ -260,7 +260,7 @@ def party_fields(party: Body) -> Body:
 ENTERPRISE, PERSON, TRADER = "1", "2", "3"
 BY_USCC, BY_ID_CARD = "001", "111"
 
-# item code, name of the act, clause breached, clause punishing, what was seen, fine (least, most), penalties beside
+# item code, name of the act, clause breached, clause punishing, what was seen, fine (least, most), other penalties
 _ACTS = (
     (
         "33021700100101",
@@ -714,8 +714,8 @@ DEPARTMENTS = names(
     "综合行政执法局 市场监督管理局 生态环境局 交通运输局 文化广电旅游局 农业农村局 应急管理局 "
     "自然资源和规划局 卫生健康委员会 发展和改革委员会 经济和信息化局 教育局 科学技术局 民族宗教事务局 公安局 "
     "民政局 司法局 财政局 人力资源和社会保障局 建设局 水利局 商务局 退役军人事务局 审计局 "
-    "国有资产监督管理委员会 体育局 统计局 医疗保障局 人民防空办公室 金融工作办公室 大数据发展管理局 机关事务管理局 档案局 "
-    "消防救援支队 气象局 烟草专卖局 税务局 邮政管理局 住房公积金管理中心"
+    "国有资产监督管理委员会 体育局 统计局 医疗保障局 人民防空办公室 金融工作办公室 大数据发展管理局 "
+    "机关事务管理局 档案局 消防救援支队 气象局 烟草专卖局 税务局 邮政管理局 住房公积金管理中心"
 )
 # The NBS codes of Huzhou's towns and streets, as the three digits after each county.
 _HUZHOU_TOWNS = {
@@ -745,9 +745,9 @@ def huzhou_towns() -> list[str]:
 
 
 def write_huzhou_year(path: Path, n: int = 240_000, seed: int = 1) -> None:
-    """Write `n` inspections of Huzhou's year 2025 as CSV (UTF-8), in the order of their times, one row at a time.
+    """Write `n` inspections of Huzhou's year 2025 as CSV (UTF-8), in the order of their times, row by row.
 
-    All 39 departments, 4,038 items and 72 towns occur from 4,038 rows on. `huzhou_year.yaml` tells how it is read.
+    All 39 departments, 4,038 items and 72 towns occur from 4,038 rows on; `huzhou_year.yaml` reads it.
     """
     random = seeded(f"{seed}/huzhou")
     where = place("330500")

@@ -1,6 +1,7 @@
 """The offline samples beside the declarations, written by the same hands as the sample cities' own tables.
 
-`write` makes them anew; nothing calls it but who changes a table here. Rows that cannot be mapped are left out.
+`write` makes them anew; nothing calls it but who changes a table here. Rows that cannot be mapped are left
+out.
 """
 
 import json
@@ -14,7 +15,12 @@ from adapters.sample.servers import CHINA
 
 SEED, SIZE = 7, 12
 FIRST_DAY = datetime(2026, 11, 20, 9, tzinfo=CHINA)
-REGIONS = {"330522": "changxing_anji_guangde", "330523": "changxing_anji_guangde", "341882": "changxing_anji_guangde"}
+REGIONS = dict.fromkeys(("330522", "330523", "341882"), "changxing_anji_guangde")
+ENDINGS = dict.fromkeys(("330400", "330500", "330521"), "json") | {
+    "330483100": "xlsx",
+    "330503102": "tsv",
+    "330522": "xml",
+}
 
 
 def cities(directory: Path) -> SampleCities:
@@ -24,8 +30,8 @@ def cities(directory: Path) -> SampleCities:
 
 def path(adapters: Path, code: str, feed: str) -> Path:
     """Where a feed's sample stands."""
-    ending = {"330400": "json", "330500": "json", "330521": "json", "330483100": "xlsx", "330503102": "tsv", "330522": "xml"}
-    return adapters / REGIONS.get(code, "jiaxing_huzhou") / "samples" / f"{code}_{feed}.{ending.get(code, 'csv')}"
+    region, ending = REGIONS.get(code, "jiaxing_huzhou"), ENDINGS.get(code, "csv")
+    return adapters / region / "samples" / f"{code}_{feed}.{ending}"
 
 
 def write(adapters: Path) -> None:
@@ -38,17 +44,18 @@ def write(adapters: Path) -> None:
 
 
 def _content(running: SampleCities, code: str, feed: str) -> bytes:
-    rows = running.rows(code, feed)
+    rows, columns = running.rows(code, feed), running.columns(code, feed)
     if code in running.gateways:
-        return json.dumps(running.gateways[code].answer_with(rows), ensure_ascii=False, indent=1).encode() + b"\n"
+        answer = running.gateways[code].answer_with(rows)
+        return json.dumps(answer, ensure_ascii=False, indent=1).encode() + b"\n"
     match code:
         case "330483100":
-            return workbook(rows, "乌镇镇行政检查台账")
+            return workbook(columns, rows, "乌镇镇行政检查台账")
         case "330503102":
-            return table_text(rows, "\t").encode("utf-8-sig")
+            return table_text(columns, rows, "\t").encode("utf-8-sig")
         case "330522":
             return xml_message(code, feed, "000000", rows)
         case "330503" | "330523":
-            return table_text(rows, ",").encode()
+            return table_text(columns, rows, ",").encode()
         case _:
-            return table_text(rows, ",").encode("gb18030")
+            return table_text(columns, rows, ",").encode("gb18030")

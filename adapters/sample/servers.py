@@ -176,7 +176,7 @@ def _moment(text: str) -> datetime:
 
 
 class TokenGateway(Gateway):
-    """The data-sharing gateway: app secret → refresh secret (48 h) → request secret (15 min) → data by offset."""
+    """The data-sharing gateway: app secret → refresh secret (48 h) → request secret (15 min) → data."""
 
     name = "appKey"
     refresh_path = "/gateway/app/refreshTokenByKey.htm"

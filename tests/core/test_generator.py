@@ -28,7 +28,11 @@ def inspections(seed: str, n: int = 40) -> list[generator.Body]:
     return [generator.inspection(random, where, random.choice(people), i, TODAY) for i in range(1, n + 1)]
 
 
-@given(kind=st.sampled_from(("11", "91", "92")), region=st.sampled_from(("330483", "341882")), serial=st.integers(0, 10**8 - 1))
+@given(
+    kind=st.sampled_from(("11", "91", "92")),
+    region=st.sampled_from(("330483", "341882")),
+    serial=st.integers(0, 10**8 - 1),
+)
 def test_credit_codes_have_right_check_characters(kind: str, region: str, serial: int) -> None:
     code = generator.uscc(kind, region, f"{serial:08d}")
     assert stdnum_uscc.is_valid(code)
@@ -70,7 +74,7 @@ def test_penalties_and_amounts_agree() -> None:
 def test_document_numbers_are_misspelt_yet_keep_their_right_form() -> None:
     spelt = [(body["doc_no"], body["doc_no_norm"]) for body in cases("numbers", 200, decided=True)]
     assert all("〔" in norm and "〕" in norm and " " not in norm for _, norm in spelt)
-    assert {"[", "【", " 〔"} <= {mark for mark in ("[", "【", " 〔") for original, _ in spelt if mark in original}
+    assert all(any(mark in original for original, _ in spelt) for mark in ("[", "【", " 〔"))
     assert any("-" in norm for _, norm in spelt)
     assert any(original == norm for original, norm in spelt)
 
