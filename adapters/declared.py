@@ -11,8 +11,9 @@ import difflib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import marshmallow
 from marshmallow import fields
@@ -106,7 +107,9 @@ class _Reader:
         except MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             line = mark.line + 1 if mark else 1
-            raise DeclarationError([f"{name}:{line}: not YAML: {error.problem or error.context}"]) from None
+            raise DeclarationError(
+                [f"{name}:{line}: not YAML: {error.problem or error.context}"]
+            ) from None
         except (YAMLError, RecursionError, ValueError, AttributeError):
             raise DeclarationError([f"{name}:1: not YAML that can be read"]) from None
         value = None if root is None else self.value(root, ())
@@ -194,11 +197,41 @@ class Code(fields.Field[str]):
         return value
 
 
-def check(doc: Doc, schema: marshmallow.Schema, at: Sequence[Key] = ()) -> Any:
-    """What `schema` loads from the value at `at`; DeclarationError with every problem at once."""
-    value = doc.value
-    for key in at:
-        value = value[key]
+class Span(fields.Field[timedelta]):
+    """A length of time such as "10 minutes"."""
+
+    _UNITS: ClassVar = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> timedelta:
+        match = (
+            re.fullmatch(r"([1-9][0-9]{0,6}) (second|minute|hour|day)s?", value)
+            if isinstance(value, str)
+            else None
+        )
+        if not match:
+            raise marshmallow.ValidationError('expected a length of time such as "10 minutes"')
+        return timedelta(seconds=int(match[1]) * self._UNITS[match[2]])
+
+
+class Words(fields.Field[list[str]]):
+    """One text, or a list of texts."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> list[str]:
+        words = [value] if isinstance(value, str) else value
+        if not isinstance(words, list) or not words or not all(isinstance(word, str) for word in words):
+            raise marshmallow.ValidationError("expected text or a list of texts; put numbers in quotes")
+        return words
+
+
+def check(doc: Doc, schema: marshmallow.Schema, at: Sequence[Key] = (), value: Any = None) -> Any:
+    """What `schema` loads from the value at `at` (or from `value`, which stands there in another spelling).
+
+    DeclarationError with every problem at once.
+    """
+    if value is None:
+        value = doc.value
+        for key in at:
+            value = value[key]
     if not isinstance(value, dict):
         raise DeclarationError([doc.problem(at, "expected keys and values")])
     try:
@@ -259,7 +292,11 @@ def _names(shape: Any) -> list[str]:
 
 def _unknown(key: str, names: Any) -> tuple[str, str]:
     known = names if isinstance(names, list) else []
-    close = difflib.get_close_matches(key, known, 1)
-    if close:
-        return "unknown key", f"did you mean {close[0]}?"
-    return "unknown key", f"known here: {', '.join(sorted(known))}" if known else "remove it"
+    return "unknown key", did_you_mean(key, known) if known else "remove it"
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A remedy naming the nearest known word, or all of them."""
+    known = sorted(known)
+    close = difflib.get_close_matches(word, known, 1)
+    return f"did you mean {close[0]}?" if close else f"known here: {', '.join(known) or 'none'}"

@@ -1,9 +1,9 @@
-"""One row of a city's system → one body of a record kind: pop, null?, transform; then audit what nobody popped.
+"""One row of a city's system → one body of a record kind: pop, null?, transform; then audit what was not popped.
 
 Pure, and on the hot path of every pull: rules are compiled to closures once, and a row costs one pass over them.
 A row that cannot be mapped raises Refuse, naming column and field and what kind of value was expected, never the
-value; it carries the source key and the origin where these could still be read. The source key is the canonical JSON
-list of the mapped key fields ("ordinal": the how-manieth row with that key in this read).
+value; it carries the source key and the origin where these could still be read. The source key is the canonical
+JSON list of the mapped key fields ("ordinal": the how-manieth row with that key in this read, from 1).
 """
 
 from collections import Counter
@@ -103,7 +103,7 @@ def _pick(rule: Rule, nulls: frozenset[str], tables: Tables) -> Convert:
 
 def _objects(rule: Rule, nulls: frozenset[str], tables: Tables) -> Convert:
     """A list of small maps, from text cut at `split:` and `between:` or from a list of maps."""
-    split, between = splitter(rule), rule.get("between")
+    split, cut_item = splitter(rule), splitter({"split": rule.get("between")})
     parts = [(name, *_part(spec, nulls, tables)) for name, spec in rule["parts"].items()]
     most = 1 + max((place for _, place, _, _ in parts if place is not None), default=0)
 
@@ -111,7 +111,9 @@ def _objects(rule: Rule, nulls: frozenset[str], tables: Tables) -> Convert:
         if isinstance(item, dict):
             values = [(name, find(item), convert) for name, _, find, convert in parts]
         else:
-            cut = item if isinstance(item, (list, tuple)) else plain(item).split(between) if between else [item]
+            cut = cut_item(item)
+            while cut and cut[-1] == "":
+                cut.pop()
             if len(cut) > most:
                 raise Bad(f"expected at most {most} parts in each, found {len(cut)}")
             values = [
@@ -147,7 +149,7 @@ Take = Callable[[Mapping[str, Any]], Any]
 
 
 def compile_several(rule: Rule, nulls: frozenset[str], tables: Tables) -> Take:
-    """A rule over several columns: joined by `join:`, the first with a value, or side by side as `parallel:` parts."""
+    """A rule over several columns: joined by `join:`, the `first:` with a value, or `parallel:` lists of parts."""
     columns, convert = columns_of(rule), compile_value(rule, nulls, tables)
     blank = nulls | {plain(word) for word in rule.get("null") or ()}
     if rule.get("parallel"):
@@ -178,7 +180,10 @@ def _side_by_side(rule: Rule, columns: Sequence[str], convert: Convert, nulls: f
 
     def zipped(data: Mapping[str, Any]) -> Any:
         raws = [data.get(column) for column in columns]
-        lists = [[] if raw is None or (isinstance(raw, str) and plain(raw) in nulls) else split(raw) for raw in raws]
+        lists = [
+            [] if raw is None or (isinstance(raw, str) and plain(raw) in nulls) else split(raw)
+            for raw in raws
+        ]
         longest = max(map(len, lists))
         if any(len(each) not in (0, longest) for each in lists):
             raise Bad("expected lists of one length in these columns")
@@ -192,7 +197,7 @@ def _side_by_side(rule: Rule, columns: Sequence[str], convert: Convert, nulls: f
 
 
 class Mapper:
-    """Maps the rows of one read; `leftovers` counts the columns that nobody maps or ignores, by rows they were in."""
+    """Maps the rows of one read; `leftovers` counts columns neither mapped nor ignored, by the rows they were in."""
 
     def __init__(self, plan: Plan) -> None:
         self._code, self._key, self._plan = plan.code, tuple(plan.key), plan
@@ -207,7 +212,9 @@ class Mapper:
             elif len(columns) == 1:
                 self._single.append((name, columns[0], compile_value(rule, nulls, plan.tables)))
             else:
-                self._several.append((name, " + ".join(columns), compile_several(rule, nulls, plan.tables)))
+                self._several.append(
+                    (name, " + ".join(columns), compile_several(rule, nulls, plan.tables))
+                )
         self._known = plan.columns() | set(plan.ignore)
         self._column_sets: dict[tuple[str, ...], int] = {}
         self._left: Counter[str] = Counter()

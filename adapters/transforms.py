@@ -161,7 +161,9 @@ def doc_no(rule: Mapping[str, Any], nulls: frozenset[str]) -> Convert:
 # --- codes ---
 
 
-def _lookup(rule: Mapping[str, Any], tables: Mapping[str, Mapping[str, str]]) -> Callable[[str], str | None]:
+def _lookup(
+    rule: Mapping[str, Any], tables: Mapping[str, Mapping[str, str]]
+) -> Callable[[str], str | None]:
     name, otherwise = rule.get("table"), rule.get("else", "refuse")
     if name is None:
         return lambda found: found
@@ -173,13 +175,17 @@ def _lookup(rule: Mapping[str, Any], tables: Mapping[str, Mapping[str, str]]) ->
         if code is not None:
             return code
         if otherwise == "refuse":
-            raise Bad(f"not in the table {name}", f"add it to tables.{name}, or say what `else:` is to be")
+            raise Bad(
+                f"not in the table {name}", f"add it to tables.{name}, or say what `else:` is to be"
+            )
         return None if otherwise == "omit" else str(otherwise)
 
     return look
 
 
-def code(rule: Mapping[str, Any], nulls: frozenset[str], tables: Mapping[str, Mapping[str, str]]) -> Convert:
+def code(
+    rule: Mapping[str, Any], nulls: frozenset[str], tables: Mapping[str, Mapping[str, str]]
+) -> Convert:
     """One code, through `table:` where the source has its own; `else:` refuse, omit, or a code."""
     clean, look = cleaner(rule, nulls), _lookup(rule, tables)
 
@@ -204,7 +210,9 @@ def splitter(rule: Mapping[str, Any]) -> Callable[[Any], list[Any]]:
     return split
 
 
-def codes(rule: Mapping[str, Any], nulls: frozenset[str], tables: Mapping[str, Mapping[str, str]]) -> Convert:
+def codes(
+    rule: Mapping[str, Any], nulls: frozenset[str], tables: Mapping[str, Mapping[str, str]]
+) -> Convert:
     """Several codes, sorted and each once: a set has one spelling."""
     split, clean, look = splitter(rule), cleaner(rule, nulls), _lookup(rule, tables)
 
@@ -356,7 +364,9 @@ def _strptime(found: str, form: str) -> datetime | None:
         return None
 
 
-def _moments(rule: Mapping[str, Any], nulls: frozenset[str], clock: bool) -> Callable[[Any], datetime | None]:
+def _moments(
+    rule: Mapping[str, Any], nulls: frozenset[str], clock: bool
+) -> Callable[[Any], datetime | None]:
     clean, zone = cleaner(rule, nulls), zone_of(rule.get("zone") or "+08:00")
     names, what = rule.get("formats") or ("iso",), "a date and time" if clock else "a date"
     readers = [format_of(name, zone, clock) for name in names]
@@ -458,7 +468,11 @@ def parse_json(found: str) -> Any:
 
     try:
         return json.loads(
-            found, object_pairs_hook=once, parse_constant=constant, parse_float=str, parse_int=whole_number
+            found,
+            object_pairs_hook=once,
+            parse_constant=constant,
+            parse_float=str,
+            parse_int=whole_number,
         )
     except RecursionError:
         raise ValueError("nested too deeply") from None
