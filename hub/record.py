@@ -107,16 +107,6 @@ def content_digest(digest_key: bytes, kind: KindLike, body: dict[str, Any]) -> b
     return hmac.digest(digest_key, kind.name.encode() + b"\0" + kind.content(body), "sha256")[:16]
 
 
-def disclose(salt: str, group: str, fields: Mapping[str, Any]) -> str:
-    """The disclosure of a group: base64url of its canonical JSON [salt, group, {fields}] (RFC 9901 §4.2.1)."""
-    return b64url(encode((salt, group, fields))).decode()
-
-
-def disclosure_digest(disclosure: str) -> str:
-    """base64url SHA-256 over the disclosure's ASCII (RFC 9901 §4.2.3)."""
-    return b64url(sha256(disclosure.encode("ascii", "replace")).digest()).decode()
-
-
 def seal(
     kind: KindLike,
     *,
@@ -182,10 +172,14 @@ def reveal(record: Record, disclosures: Iterable[str]) -> tuple[dict[str, dict[s
     fields: dict[str, dict[str, Any]] = {}
     texts: dict[str, str] = {}
     for text in disclosures:
-        group = group_of.get(disclosure_digest(text))
+        try:
+            plain = text.encode("ascii")
+        except UnicodeEncodeError:
+            raise RecordError("not base64url", where="disclosure") from None
+        group = group_of.get(b64url(sha256(plain).digest()).decode())
         if group is None or group in texts:
             raise RecordError("a disclosure whose digest is not in the record, or twice", where="disclosure")
-        raw = unb64url(text.encode("ascii"), "disclosure")
+        raw = unb64url(plain, "disclosure")
         try:
             parts = _decode_disclosure(raw)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
