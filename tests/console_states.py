@@ -1,4 +1,4 @@
-"""States of a hub as the status page meets them: ten real jurisdictions in two agreements, and extremes of it."""
+"""States of a hub as the status page meets them: ten jurisdictions in two agreements, and extremes."""
 
 from collections.abc import Callable
 from copy import deepcopy
@@ -44,6 +44,10 @@ def _strip(*bad: tuple[int, str], ran: int = 30) -> list[dict[str, str]]:
         }
         for ago in range(29, -1, -1)
     ]
+
+
+def _event(at: str, state: str, code: str | None, zh: str, en: str) -> dict[str, Any]:
+    return {"at": at, "state": state, "code": code, "zh": zh, "en": en}
 
 
 def _city(index: int, row: tuple[str, str, str, str, str]) -> dict[str, Any]:
@@ -115,27 +119,19 @@ def well() -> dict[str, Any]:
         },
         "jurisdictions": cities,
         "events": [
-            {
-                "at": _iso(minutes=12),
-                "state": "on_time",
-                "code": "330400",
-                "zh": "同步完成，41 条案件、12 条检查",
-                "en": "41 cases and 12 inspections stored",
-            },
-            {
-                "at": "2026-11-23T02:34:11+08:00",
-                "state": "on_time",
-                "code": None,
-                "zh": "浙皖夜间对账完成，无差异",
-                "en": "zhewan reconciled, no difference",
-            },
-            {
-                "at": "2026-11-23T02:04:11+08:00",
-                "state": "on_time",
-                "code": None,
-                "zh": "嘉湖夜间对账完成，无差异",
-                "en": "jiahu reconciled, no difference",
-            },
+            _event(
+                _iso(minutes=12),
+                "ok",
+                "330400",
+                "嘉兴市：读取 60 条，入账 53 条",
+                "Jiaxing: read 60, stored 53",
+            ),
+            _event(
+                "2026-11-23T02:34:11+08:00", "ok", None, "浙皖对账：比对 31,400 条", "zhewan: compared 31,400"
+            ),
+            _event(
+                "2026-11-23T02:04:11+08:00", "ok", None, "嘉湖对账：比对 31,400 条", "jiahu: compared 31,400"
+            ),
         ],
     }
 
@@ -149,8 +145,9 @@ def trouble() -> dict[str, Any]:
         "zh": "3 个辖区需要关注",
         "en": "3 jurisdictions need attention",
         "cause": {
-            "zh": "广德市 2 天没有同步成功（拒绝连接）；南浔区比约定时间晚 1 小时 42 分；练市镇的访问密钥已过期。",
-            "en": "Guangde has not synced for 2 days (connection refused); Nanxun is 1 h 42 min late; Lianshi's access key has expired.",
+            "zh": "广德市拒绝连接已 2 天；南浔区比约定时间晚 1 小时 42 分；练市镇的访问密钥已过期。",
+            "en": "Guangde has refused connections for 2 days; Nanxun is 1 h 42 min late; "
+            "Lianshi's access key has expired.",
         },
         "action": {
             "zh": "请练市镇更换访问密钥，并检查广德市数据接口是否在运行。",
@@ -174,7 +171,7 @@ def trouble() -> dict[str, Any]:
         "fresh_until": _iso(hours=1, minutes=42),
         "problem": {
             "zh": "上一次读取超时，将自动重试",
-            "en": "the last read timed out and is tried again by itself",
+            "en": "the last read timed out; it is tried again",
         },
         "strip": _strip((0, "late"), (9, "late"), (17, "failing")),
         "quarantined": 12,
@@ -186,7 +183,7 @@ def trouble() -> dict[str, Any]:
         "fresh_until": (NOW + timedelta(hours=4)).isoformat(),
         "problem": {
             "zh": "访问密钥已过期，须由该镇更换",
-            "en": "its access key has expired and must be renewed",
+            "en": "its access key has expired: renew it",
         },
         "strip": _strip((0, "failing"), ran=21),
     }
@@ -203,63 +200,29 @@ def trouble() -> dict[str, Any]:
         "not_compared": ["341882"],
     }
     status["events"] = [
-        {
-            "at": _iso(minutes=10),
-            "state": "failing",
-            "code": "341882",
-            "zh": "数据接口拒绝连接",
-            "en": "its interface refuses connections",
-        },
-        {
-            "at": _iso(minutes=12),
-            "state": "on_time",
-            "code": "330400",
-            "zh": "同步完成，41 条案件、12 条检查",
-            "en": "41 cases and 12 inspections stored",
-        },
-        {
-            "at": _iso(hours=1),
-            "state": "late",
-            "code": "330503",
-            "zh": "超过约定时间",
-            "en": "past the agreed time",
-        },
-        {
-            "at": "2026-11-23T02:34:11+08:00",
-            "state": "incomplete",
-            "code": None,
-            "zh": "浙皖夜间对账：广德市未参加比对，3 条已补正",
-            "en": "zhewan reconciled without Guangde, 3 repaired",
-        },
-        {
-            "at": "2026-11-23T02:04:11+08:00",
-            "state": "succeeded",
-            "code": None,
-            "zh": "嘉湖夜间对账完成，2 处差异",
-            "en": "jiahu reconciled, 2 differences",
-        },
-        {
-            "at": _iso(hours=14),
-            "state": "action",
-            "code": "330503102",
-            "zh": "访问密钥已过期",
-            "en": "access key expired",
-        },
-        {
-            "at": _iso(days=4),
-            "state": "paused",
-            "code": "330483100",
-            "zh": "系统割接，同步暂停",
-            "en": "paused for a system move",
-        },
+        _event(
+            _iso(minutes=10), "failing", "341882", "广德市：数据接口拒绝连接", "Guangde refuses connections"
+        ),
+        _event(
+            _iso(minutes=12), "ok", "330400", "嘉兴市：读取 60 条，入账 53 条", "Jiaxing: read 60, stored 53"
+        ),
+        _event(_iso(hours=1), "late", "330503", "南浔区：超过约定时间", "Nanxun is past the agreed time"),
+        _event(
+            "2026-11-23T02:34:11+08:00",
+            "incomplete",
+            None,
+            "浙皖对账：广德市未参加比对，3 条已补正",
+            "zhewan: reconciled without Guangde, 3 repaired",
+        ),
+        _event("2026-11-23T02:04:11+08:00", "succeeded", None, "嘉湖对账：2 处差异", "jiahu: 2 differences"),
+        _event(
+            _iso(hours=14), "action", "330503102", "练市镇：访问密钥已过期", "Lianshi: access key expired"
+        ),
+        _event(_iso(days=4), "paused", "330483100", "乌镇镇：系统割接，已暂停", "Wuzhen: paused for a move"),
         *(
-            {
-                "at": _iso(days=5, hours=hour),
-                "state": "on_time",
-                "code": "330500",
-                "zh": f"同步完成，{hour} 条检查",
-                "en": f"{hour} inspections stored",
-            }
+            _event(
+                _iso(days=5, hours=hour), "ok", "330500", f"湖州市：读取 {hour} 条", f"Huzhou: read {hour}"
+            )
             for hour in range(1, 5)
         ),
     ]
@@ -317,14 +280,7 @@ def forty() -> dict[str, Any]:
             }
             status["jurisdictions"].append(city)
     status["events"] = [
-        {
-            "at": _iso(hours=hour),
-            "state": "on_time",
-            "code": "330400",
-            "zh": f"第 {hour} 件",
-            "en": f"event {hour}",
-        }
-        for hour in range(100)
+        _event(_iso(hours=hour), "ok", "330400", f"第 {hour} 件", f"event {hour}") for hour in range(100)
     ]
     return status
 

@@ -1,11 +1,11 @@
 """The status page and its plain forms: what the one status dict says, in Chinese and in English.
 
-Owns /, /status.json, /healthz, /metrics and the files under /static/: wording, order and drawing, nothing else.
-Rule 1. No rule lives here. A state, a count or a time is shown as the dict gives it; what the dict does not say is
-not said, and a state this page does not know is shown by its own word in grey, never as a good one.
+Owns /, /status.json, /healthz, /metrics and the files under /static/: wording, order and drawing, no more.
+Rule 1. No rule lives here. A state, a count or a time is shown as the dict gives it; what it does not say
+is not said, and a state this page does not know is shown by its own word in grey, never as a good one.
 Rule 2. A list is shown whole, or says how many it leaves out and links to the rest.
 Rule 3. The one cookie holds a language. No personal data comes in, so none can go out.
-Units: times come as ISO 8601 with an offset and are shown in the hub's time zone, which is named; drawings are in px.
+Units: times come as ISO 8601 with an offset and are shown in the hub's time zone, by name; drawings in px.
 """
 
 import hashlib
@@ -35,6 +35,7 @@ POLICY = (
 _LOOKS = {
     "ok": "on_time",
     "succeeded": "on_time",
+    "committed": "on_time",
     "incomplete": "late",
     "failed": "failing",
     "cancelled": "paused",
@@ -51,11 +52,11 @@ WORDS: dict[str, tuple[str, str]] = {
     "demo": ("演示", "Demo"),
     "demo_note": (
         "这是演示系统：记录由样例城市生成，不是真实执法数据，账本不作凭据。",
-        "This is a demo: sample cities made these records. They are not real enforcement data and prove nothing.",
+        "This is a demo: sample cities made these records. They are not real and prove nothing.",
     ),
     "lost": (
-        "与枢纽的连接已中断：本页可能已过时，以“数据截至”时间为准。正在重试。",
-        "Connection to the hub lost: this page may be out of date, trust only its “data as of” time. Trying again.",
+        "与枢纽的连接已中断：本页停在“数据截至”的时间。正在重试。",
+        "Connection to the hub lost: this page is as old as its “data as of” time. Trying again.",
     ),
     "reload": ("刷新本页", "Reload this page"),
     "no_script": ("本页未自动更新。", "This page does not update by itself."),
@@ -145,6 +146,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "s_paused": ("已暂停", "Paused"),
     "s_on_time": ("正常", "On time"),
     "s_succeeded": ("成功", "Succeeded"),
+    "s_committed": ("已完成", "Done"),
     "s_incomplete": ("未完成", "Incomplete"),
     "s_failed": ("失败", "Failed"),
     "s_cancelled": ("已取消", "Cancelled"),
@@ -162,7 +164,6 @@ WORDS: dict[str, tuple[str, str]] = {
     "now": ("刚刚", "just now"),
     "ago": ("{span}前", "{span} ago"),
     "days": ("{n} 天", "{n} days"),
-    "day": ("{n} 天", "{n} day"),
     "hours": ("{n} 小时", "{n} h"),
     "minutes": ("{n} 分钟", "{n} min"),
     "list": ("、", ", "),
@@ -191,8 +192,8 @@ class Words:
         words = WORDS.get(f"{group}_{name}")
         return words[self._column] if words else name
 
-    def count(self, number: int) -> str:
-        return f"{number:,}"
+    def count(self, number: int | None) -> str:
+        return "–" if number is None else f"{number:,}"
 
     def zone(self) -> str:
         """The zone as people say it, else its name with the offset of now."""
@@ -316,7 +317,7 @@ def ems(text: str) -> float:
 
 
 class Spot(NamedTuple):
-    """A jurisdiction in the drawing: its box's upper left corner, the line to the hub, the middle of that line."""
+    """A jurisdiction in the drawing: its box's upper left corner, the line to the hub and its middle."""
 
     city: Mapping[str, Any]
     x: float
@@ -367,7 +368,7 @@ def network(
 ) -> Drawing:
     """The hub between two columns of jurisdictions, grouped by the agreements they are in.
 
-    `names` words the agreements and `none` having none; a jurisdiction of two agreements stands in a group of both.
+    `names` words the agreements and `none` having none; who is in two agreements stands in a group of both.
     """
     groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
     for city in cities:
@@ -544,7 +545,8 @@ def _language(request: flask.Request) -> str:
     for wish in (request.args.get("lang"), request.cookies.get(COOKIE)):
         if wish in LANGUAGES:
             return wish
-    return request.accept_languages.best_match(LANGUAGES, default="zh") or "zh"
+    wishes = (tag.lower().partition("-")[0] for tag in request.accept_languages.values())
+    return next((wish for wish in wishes if wish in LANGUAGES), "zh")
 
 
 def _page(status: Mapping[str, Any], lang: str, only: str | None, *, carry: bool) -> str:
