@@ -120,7 +120,7 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tls]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pem, secret)
     server = Server(("127.0.0.1", 0), Handler)
-    # The handshake is left to each connection's thread: in accept() a client that gives up would stop the rest.
+    # Each connection's thread does its handshake: in accept() one that gives up would stop the rest.
     server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     authority = f"127.0.0.1:{server.server_address[1]}"
     known = wire.HttpKey.pinned("330483", str(CITY.vkey))
