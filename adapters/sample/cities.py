@@ -17,7 +17,7 @@ from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from random import Random
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 from xml.sax.saxutils import escape
 
 from adapters.sample.books import Book, Dirt, Row, books
@@ -28,18 +28,31 @@ _ALLIES = {"330522": "zhewan", "330523": "zhewan", "341882": "zhewan"}  # all ot
 _HOME = {"jiahu": "330483", "zhewan": "330522"}
 
 
+class Revision(NamedTuple):
+    """What an edit made of a record: operation i, u or d, the record, when, and at which edit of its feed."""
+
+    op: str
+    body: Body
+    at: datetime
+    turn: int
+
+
 @dataclass
 class Record:
-    """One record of a city: every revision of it as (operation i/u/d, the generator's record, when)."""
+    """One record of a city and every revision of it."""
 
     number: int
     dirt: Dirt
-    revisions: list[tuple[str, Body, datetime]]
+    revisions: list[Revision]
     spoilt: bool = False
 
     @property
+    def last(self) -> Revision:
+        return self.revisions[-1]
+
+    @property
     def gone(self) -> bool:
-        return self.revisions[-1][0] == "d"
+        return self.last.op == "d"
 
 
 @dataclass
@@ -107,7 +120,7 @@ class SampleCities:
         """What a right reading of this feed must give now: bodies, in the order of the city's numbers."""
         with self._lock:
             shelf = self._shelves[code, feed]
-            return [shelf.book.knows(r.revisions[-1][1], r.dirt, r.revisions[-1][2]) for r in shelf.live()]
+            return [shelf.book.knows(r.last.body, r.dirt, r.last.at) for r in shelf.live()]
 
     def add(self, code: str, feed: str, n: int = 1) -> None:
         """Let the city write `n` new records."""
@@ -175,14 +188,14 @@ class SampleCities:
         for n in range(self.size):
             self._write(at, shelf, start + timedelta(seconds=n), today, spoilt=n >= self.size - book.spoilt)
         for record in shelf.records[: book.deleted]:
-            record.revisions.append(("d", record.revisions[-1][1], start + timedelta(seconds=self.size)))
+            record.revisions.append(Revision("d", record.last.body, start + timedelta(seconds=self.size), 0))
         return shelf
 
     def _write(self, at: tuple[str, str], shelf: Shelf, when: datetime, today: date, spoilt: bool) -> None:
         number = len(shelf.records) + 1
         name = f"{self.seed}/{at[0]}/{at[1]}/{number}"
         body = shelf.book.make(seeded(name), number, today, self._party_of(at[0]))
-        shelf.records.append(Record(number, Dirt(name), [("i", body, when)], spoilt))
+        shelf.records.append(Record(number, Dirt(name), [Revision("i", body, when, shelf.edits)], spoilt))
 
     def _party_of(self, code: str) -> Callable[[Random], Body]:
         """Who a record of this city is about: mostly its own people, one in six also known to its allies."""
@@ -228,10 +241,10 @@ class SampleCities:
             self._write(at, shelf, when, today, edit["do"] == "spoil")
             return
         record = random.choice(shelf.live())
-        body = record.revisions[-1][1]
-        record.revisions.append(
-            ("d", body, when) if edit["do"] == "drop" else ("u", shelf.book.revise(random, body), when)
-        )
+        op, body = "d", record.last.body
+        if edit["do"] == "change":
+            op, body = "u", shelf.book.revise(random, body)
+        record.revisions.append(Revision(op, body, when, shelf.edits))
 
     # -------- rows, as the city's system holds them
 
@@ -252,10 +265,9 @@ class SampleCities:
     def _spell(self, shelf: Shelf, code: str) -> Iterable[Row]:
         book = shelf.book
         if book.history:
-            written = sorted(
-                (at, r.number, op, body, r) for r in shelf.records for op, body, at in r.revisions
-            )
-            for n, (at, _, op, body, record) in enumerate(written, 1):
+            written = [(revision, record) for record in shelf.records for revision in record.revisions]
+            written.sort(key=lambda each: (each[0].turn, each[0].at, each[1].number))
+            for n, ((op, body, at, _), record) in enumerate(written, 1):
                 front = {
                     "cd_id": f"{code}{n:09d}",
                     "cd_time": f"{at:%Y-%m-%d %H:%M:%S}",
@@ -266,7 +278,7 @@ class SampleCities:
                 yield front | self._row(book, record, body, at)
             return
         for record in shelf.records:
-            op, body, at = record.revisions[-1]
+            op, body, at, _ = record.last
             if record.gone and book.operation is None:
                 continue
             row = self._row(book, record, body, at)
@@ -312,7 +324,8 @@ class SampleCities:
             case "330503102":
                 _replace(folder / f"jc_{stem}.tsv", table_text(columns, rows, "\t").encode("utf-8-sig"))
             case _:
-                _replace(folder / f"{FILES[code, feed]}_{stem}.csv", table_text(columns, rows, ",").encode("gb18030"))
+                content = table_text(columns, rows, ",").encode("gb18030")
+                _replace(folder / f"{FILES[code, feed]}_{stem}.csv", content)
         self.connections[code] = {"directory": str((self.directory / code).resolve())}
 
     def _come_back(self, code: str) -> None:

@@ -260,7 +260,7 @@ def party_fields(party: Body) -> Body:
 ENTERPRISE, PERSON, TRADER = "1", "2", "3"
 BY_USCC, BY_ID_CARD = "001", "111"
 
-# item code, name of the act, clause breached, clause punishing, what was seen, fine (least, most), other penalties
+# item code, name of the act, clause breached, clause punishing, what was seen, fine (from, to), others
 _ACTS = (
     (
         "33021700100101",

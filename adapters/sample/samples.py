@@ -13,7 +13,7 @@ from adapters.sample.cities import SampleCities, table_text, workbook, xml_messa
 from adapters.sample.generator import write_huzhou_year
 from adapters.sample.servers import CHINA
 
-SEED, SIZE = 7, 12
+SEED, SIZE = 8, 12
 FIRST_DAY = datetime(2026, 11, 20, 9, tzinfo=CHINA)
 REGIONS = dict.fromkeys(("330522", "330523", "341882"), "changxing_anji_guangde")
 ENDINGS = dict.fromkeys(("330400", "330500", "330521"), "json") | {

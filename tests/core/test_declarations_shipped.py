@@ -1,12 +1,15 @@
-"""Every shipped declaration: free of findings, its codes known to its kind, its sample read as its city means it."""
+"""Every shipped declaration: free of findings, its codes known to its kind, its sample read as meant."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from adapters.declaration import TRANSPORTS, Declaration, Feed, lint, load
+from adapters import declaration
+from adapters.declaration import TRANSPORTS, Declaration, Feed, lint
 from adapters.sample import samples
 from hub.kinds import Kind, load_kinds
 
@@ -17,13 +20,18 @@ ALL = [*CITIES, ADAPTERS / "sample" / "huzhou_year.yaml"]
 TEN = "330400 330500 330483 330503 330521 330483100 330503102 330522 330523 341882"
 
 
+@cache
+def load(path: Path) -> Declaration:
+    return declaration.load(path)
+
+
 @pytest.fixture(scope="module")
 def kinds() -> dict[str, Kind]:
     return load_kinds(ROOT / "config" / "kinds")
 
 
-def feeds(declaration: Declaration) -> Iterator[tuple[str, Feed]]:
-    return ((f"{declaration.code} {feed.name}", feed) for feed in declaration.feeds)
+def feeds(declared: Declaration) -> Iterator[tuple[str, Feed]]:
+    return ((f"{declared.code} {feed.name}", feed) for feed in declared.feeds)
 
 
 @pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
@@ -55,6 +63,10 @@ def test_every_row_of_a_sample_is_a_record_of_its_kind(path: Path, kinds: dict[s
         assert 5 <= rows <= 25, where
 
 
+def in_order(bodies: Iterable[dict[str, Any]]) -> list[str]:
+    return sorted(repr(sorted(body.items())) for body in bodies)
+
+
 def test_a_sample_says_what_its_city_means(tmp_path: Path) -> None:
     with samples.cities(tmp_path) as running:
         for path in CITIES:
@@ -67,9 +79,7 @@ def test_a_sample_says_what_its_city_means(tmp_path: Path) -> None:
                         if mapped.retract:
                             del bodies[mapped.key]
                 truth = running.truth(feed.code, feed.name)
-                assert sorted(map(repr, (sorted(b.items()) for b in bodies.values()))) == sorted(
-                    map(repr, (sorted(b.items()) for b in truth))
-                ), where
+                assert in_order(bodies.values()) == in_order(truth), where
 
 
 def test_ten_jurisdictions_use_all_transports_and_their_variants() -> None:
@@ -78,7 +88,8 @@ def test_ten_jurisdictions_use_all_transports_and_their_variants() -> None:
     found = [(feed.transport, feed.options) for each in declared.values() for feed in each.feeds]
     assert {transport for transport, _ in found} == set(TRANSPORTS)
     assert {o["auth"] for t, o in found if t == "http_json"} == {"irs_hmac", "data_sharing_token"}
-    assert {o["paginator"]["type"] for t, o in found if t == "http_json"} == {"page_number", "offset", "cursor"}
+    paginators = {o["paginator"]["type"] for t, o in found if t == "http_json"}
+    assert paginators == {"page_number", "offset", "cursor"}
     assert {o["format"] for t, o in found if t == "table_file"} == {"csv", "tsv", "xlsx"}
     assert any("incremental" in o for t, o in found if t == "http_json")
     assert {f.completeness for d in declared.values() for f in d.feeds} == {"snapshot", "window", "delta"}
@@ -113,8 +124,8 @@ def raw() -> str:
             assert feed.sample is not None
             if feed.sample.suffix != ".xlsx":
                 data = feed.sample.read_bytes()
-                encoding = "gb18030" if feed.transport == "table_file" and feed.sample.suffix == ".csv" else "utf-8-sig"
-                texts.append(data.decode(encoding))
+                dropped = feed.transport == "table_file" and feed.sample.suffix == ".csv"
+                texts.append(data.decode("gb18030" if dropped else "utf-8-sig"))
     return "\n".join(texts)
 
 
