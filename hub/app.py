@@ -17,6 +17,7 @@ from typing import Any
 
 from apscheduler.schedulers.background import BackgroundScheduler
 from flask import Flask
+from waitress import wasyncore
 from waitress.server import create_server
 
 from adapters.declaration import Declaration
@@ -348,8 +349,13 @@ class Server:
     """waitress in a thread, and the scheduler's tick; `stop` ends both cleanly."""
 
     def __init__(self, app: Flask, bound: socket.socket, tick: Callable[[], None] | None) -> None:
+        self._channels: dict[int, Any] = {}
         self._server = create_server(
-            app, sockets=[bound], threads=THREADS, ident=None, max_request_body_size=web.MAX_BODY,
+            app, sockets=[bound], threads=THREADS, ident=None, map=self._channels,
+            # A little more than Flask allows: its refusal is signed, waitress's own is not.
+            max_request_body_size=web.MAX_BODY + (1 << 20),
+            # Bodies hold disclosures: they stay in memory and never become temporary files.
+            inbuf_overflow=16 << 20, outbuf_overflow=64 << 20,
             channel_timeout=60, clear_untrusted_proxy_headers=True, expose_tracebacks=False,
         )  # fmt: skip
         self._thread = threading.Thread(target=self._server.run, name="web", daemon=True)
@@ -365,8 +371,10 @@ class Server:
     def stop(self) -> None:
         if self._scheduler is not None and self._scheduler.running:
             self._scheduler.shutdown(wait=True)
-        self._server.close()
+        # From the server's own loop: connections kept alive would hold it open for seconds.
+        self._server.trigger.pull_trigger(lambda: wasyncore.close_all(self._channels))
         self._thread.join(timeout=10)
+        self._server.task_dispatcher.shutdown()
 
 
 def with_data(settings: Settings, data: Path | None, host: str | None, port: int | None) -> Settings:

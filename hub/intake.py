@@ -278,7 +278,7 @@ class _Run:
         self.drafts: dict[str, list[tuple[Draft, Row]]] = {}
         self.waiting = 0
         self.aside: list[Quarantined] = []
-        self.quarantined = 0
+        self.marks: set[str] = set()
         self.issuers: dict[str, Issuer] = {}
 
     # --- reading ---
@@ -289,6 +289,7 @@ class _Run:
         for row in self._retried():
             self._take(row, scan)
         for page in pages:
+            self.read_count += len(page.rows)
             for row in page.rows:
                 self._take(row, scan)
             cursor = page.cursor or cursor
@@ -308,7 +309,6 @@ class _Run:
                 yield Row(msgspec.json.decode(each.row), each.where)
 
     def _take(self, row: Row, scan: Scan) -> None:
-        self.read_count += 1
         try:
             mapped = self.mapper(row)
         except Refuse as error:
@@ -362,8 +362,8 @@ class _Run:
         self.aside.append(
             Quarantined(pull.code, pull.feed, mark, row.where, column, reason, pull.started, pull.started, origin, id, raw)
         )
-        self.quarantined += 1
-        if self.quarantined > MOST_QUARANTINED:
+        self.marks.add(mark)
+        if len(self.marks) > MOST_QUARANTINED:
             raise Look(row.where, f"more than {MOST_QUARANTINED} rows were refused", "check the declaration against the source")
 
     # --- storing ---
@@ -492,7 +492,7 @@ class _Run:
         self.outcome.pull = replace(
             self.outcome.pull,
             ended=stamp(self.intake._now()), state=state, problem=problem, read=self.read_count, stored=self.stored,
-            unchanged=self.unchanged, retracted=self.outcome.retracted.count, quarantined=self.quarantined,
+            unchanged=self.unchanged, retracted=self.outcome.retracted.count, quarantined=len(self.marks),
         )  # fmt: skip
         self.intake.store.end_pull(self.outcome.pull)
 
