@@ -6,7 +6,6 @@ busy or gone: try later), `Look` (a person must look: refused signature, changed
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 
@@ -32,8 +31,7 @@ class Page(NamedTuple):
     cursor: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Mapped:
+class Mapped(NamedTuple):
     """One row as a kind's body: `key` is the source key as canonical JSON text, `retract` true for a deletion row."""
 
     origin: str

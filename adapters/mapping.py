@@ -15,10 +15,24 @@ import msgspec
 
 from adapters import transforms
 from adapters.base import FAULT, Mapped, Refuse, Row
-from adapters.transforms import Bad, Convert, cleaner, finder, nested, plain, remembered, splitter
+from adapters.transforms import (
+    MEMO,
+    MEMO_LENGTH,
+    Bad,
+    Convert,
+    cleaner,
+    finder,
+    nested,
+    plain,
+    remembered,
+    splitter,
+)
 
 ORDINAL = "ordinal"
 _MOST_COLUMN_SETS = 256
+_PEOPLE = 16_384
+_UNSEEN = object()
+_STRUCTURED = frozenset({"codes", "list", "objects", "pick"})  # their values are fresh for each row
 
 Tables = Mapping[str, Mapping[str, str]]
 Rule = Mapping[str, Any]
@@ -123,6 +137,8 @@ def _objects(rule: Rule, nulls: frozenset[str], tables: Tables) -> Convert:
         found = ((name, None if raw is None else convert(raw)) for name, raw, convert in values)
         return {name: value for name, value in found if value is not None}
 
+    cached = remembered(one, _PEOPLE)  # a city's officers come again and again
+
     def convert(value: Any) -> list[dict[str, Any]] | None:
         if isinstance(value, str):
             if plain(value) in nulls:
@@ -131,7 +147,7 @@ def _objects(rule: Rule, nulls: frozenset[str], tables: Tables) -> Convert:
                 value = nested(value)
         if isinstance(value, dict):
             value = [value]
-        return [found for found in map(one, split(value)) if found] or None
+        return [dict(found) for found in map(cached, split(value)) if found] or None
 
     return convert
 
@@ -146,6 +162,33 @@ def _part(spec: Any, nulls: frozenset[str], tables: Tables) -> tuple[int | None,
 
 
 Take = Callable[[Mapping[str, Any]], Any]
+
+
+class _Cell:
+    """One column to one field, with the memory of what its text came to: codes, dates and names repeat.
+
+    A column whose text hardly repeats is soon no longer remembered.
+    """
+
+    __slots__ = ("column", "convert", "field", "filled_at", "seen")
+
+    def __init__(self, field: str, column: str, convert: Convert) -> None:
+        self.field, self.column, self.convert = field, column, convert
+        self.seen: dict[str, Any] = {}
+        self.filled_at = 0
+
+    def keep(self, raw: str, value: Any, row: int) -> bool:
+        """Remember what `raw` came to in the `row`th row; False where remembering does not pay."""
+        if len(raw) > MEMO_LENGTH:
+            return True
+        if len(self.seen) >= MEMO:
+            pays = row - self.filled_at > 3 * MEMO
+            self.seen.clear()
+            self.filled_at = row
+            if not pays:
+                return False
+        self.seen[raw] = value
+        return True
 
 
 def compile_several(rule: Rule, nulls: frozenset[str], tables: Tables) -> Take:
@@ -203,6 +246,7 @@ class Mapper:
         self._code, self._key, self._plan = plan.code, tuple(plan.key), plan
         nulls = frozenset({"", *map(plain, plan.nulls)})
         self._constants: dict[str, Any] = {}
+        cells: list[_Cell] = []
         self._single: list[tuple[str, str, Convert]] = []
         self._several: list[tuple[str, str, Take]] = []
         for name, rule in plan.rules.items():
@@ -210,11 +254,17 @@ class Mapper:
             if rule.get("as") == "const":
                 self._constants[name] = rule["value"]
             elif len(columns) == 1:
-                self._single.append((name, columns[0], compile_value(rule, nulls, plan.tables)))
+                convert = compile_value(rule, nulls, plan.tables)
+                if rule.get("as", "text") in _STRUCTURED:
+                    self._single.append((name, columns[0], convert))
+                else:
+                    cells.append(_Cell(name, columns[0], convert))
             else:
                 self._several.append(
                     (name, " + ".join(columns), compile_several(rule, nulls, plan.tables))
                 )
+        self._fast = [(cell.field, cell.column, cell.seen.get, cell) for cell in cells]
+        self._rows = 0
         self._known = plan.columns() | set(plan.ignore)
         self._column_sets: dict[tuple[str, ...], int] = {}
         self._left: Counter[str] = Counter()
@@ -251,10 +301,20 @@ class Mapper:
         self._column_sets.clear()
 
     def _body(self, row: Row, only: Sequence[str] | None = None) -> dict[str, Any]:
-        get = row.data.get
+        get, self._rows = row.data.get, self._rows + 1
         body = self._constants.copy()
         name = column = ""
         try:
+            for name, column, recall, cell in self._fast:
+                raw = get(column)
+                if raw is not None and (only is None or name in only):
+                    value = recall(raw, _UNSEEN) if type(raw) is str else _UNSEEN
+                    if value is _UNSEEN:
+                        value = cell.convert(raw)
+                        if type(raw) is str and not cell.keep(raw, value, self._rows):
+                            self._forget(cell)
+                    if value is not None:
+                        body[name] = value
             for name, column, convert in self._single:
                 raw = get(column)
                 if raw is not None and (only is None or name in only):
@@ -272,6 +332,11 @@ class Mapper:
                 self._identify(row, refusal)
             raise refusal from None
         return body
+
+    def _forget(self, cell: _Cell) -> None:
+        """Map a column that does not repeat without a memory from the next row on."""
+        self._fast = [each for each in self._fast if each[3] is not cell]
+        self._single = [*self._single, (cell.field, cell.column, cell.convert)]
 
     def _identify(self, row: Row, refusal: Refuse) -> None:
         """Give a refusal what can still be read of who the row is; a row so known counts as present."""

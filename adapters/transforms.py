@@ -3,8 +3,7 @@
 Pure. A transform takes what a transport gives (text, whole numbers, booleans, lists, maps, None) and returns the
 value of a record's field, or None where there is nothing. What it cannot read it refuses with `Bad`, which says
 what kind of value was expected and never repeats the value. Money is yuan with two places, dates are ISO, times
-carry their offset. Each is compiled once per mapper and remembers what it has seen: codes, dates and amounts
-repeat over a city's rows.
+carry their offset. Each is compiled once per mapper; the mapper remembers what short text came to.
 """
 
 import html
@@ -21,8 +20,8 @@ from jmespath.exceptions import JMESPathError
 
 Convert = Callable[[Any], Any]
 
-_MEMO = 4096
-_MEMO_LENGTH = 64
+MEMO = 4096
+MEMO_LENGTH = 64
 _MISSING = object()
 _WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: 0x20}
 _BRACKETS = str.maketrans("[【［]】］", "〔〔〔〕〕〕")
@@ -125,25 +124,31 @@ def cleaner(rule: Mapping[str, Any], nulls: frozenset[str]) -> Callable[[Any], s
 def text(rule: Mapping[str, Any], nulls: frozenset[str]) -> Convert:
     """Trimmed NFC text; options fold, strip_prefix, strip_suffix, max (characters)."""
     most = rule.get("max")
-    simple = not (rule.get("fold") or rule.get("strip_prefix") or rule.get("strip_suffix"))
     clean = cleaner(rule, nulls)
 
     def convert(value: Any) -> str | None:
-        if simple and type(value) is str:  # the hot path of `clean`, without its calls
-            found = value.strip()
-            if not found.isascii() and not is_normalized("NFC", found):
-                found = normalize("NFC", found)
-            if found in nulls:
-                return None
-        else:
-            found = clean(value)
+        found = clean(value)
         if "\r" in found:
             found = found.replace("\r\n", "\n").replace("\r", "\n")
         if most is not None and len(found) > most:
             raise Bad(f"expected at most {most} characters, found {len(found)}")
         return found or None
 
-    return convert
+    def quick(value: Any) -> str | None:
+        """The same for text that is clean already, as nearly all of it is."""
+        if type(value) is str:
+            found = value.strip()
+            if found.isascii() or is_normalized("NFC", found):
+                if found in nulls:
+                    return None
+                if "\r" not in found:
+                    return found
+        return convert(value)
+
+    simple = most is None and not (
+        rule.get("fold") or rule.get("strip_prefix") or rule.get("strip_suffix")
+    )
+    return quick if simple else convert
 
 
 def doc_no(rule: Mapping[str, Any], nulls: frozenset[str]) -> Convert:
@@ -155,7 +160,7 @@ def doc_no(rule: Mapping[str, Any], nulls: frozenset[str]) -> Convert:
         found = re.sub("[‐‑‒–—―−－]", "-", found)
         return re.sub(r"[\[【〔(〈]([0-9]{4})[\]】〕)〉]", r"〔\1〕", found) or None
 
-    return remembered(convert)
+    return convert
 
 
 # --- codes ---
@@ -193,7 +198,7 @@ def code(
         found = clean(value)
         return look(found) if found else None
 
-    return remembered(convert)
+    return convert
 
 
 def splitter(rule: Mapping[str, Any]) -> Callable[[Any], list[Any]]:
@@ -224,7 +229,7 @@ def codes(
 
     cached = remembered(convert)
 
-    def fresh(value: Any) -> list[str] | None:
+    def fresh(value: Any) -> list[str] | None:  # nobody may change what is remembered
         found = cached(value)
         return list(found) if found else None
 
@@ -254,7 +259,7 @@ def money(rule: Mapping[str, Any], nulls: frozenset[str]) -> Convert:
             raise Bad(f"expected an amount in {unit} that is whole in 分", "check `unit:`")
         return f"{yuan:.2f}"
 
-    return remembered(convert)
+    return convert
 
 
 def integer(rule: Mapping[str, Any], nulls: frozenset[str]) -> Convert:
@@ -269,7 +274,7 @@ def integer(rule: Mapping[str, Any], nulls: frozenset[str]) -> Convert:
             raise _expected("a whole number", value)
         return int(found)
 
-    return remembered(convert)
+    return convert
 
 
 def boolean(rule: Mapping[str, Any], nulls: frozenset[str]) -> Convert:
@@ -286,7 +291,7 @@ def boolean(rule: Mapping[str, Any], nulls: frozenset[str]) -> Convert:
             raise _expected("yes or no", value, "add the spelling to `yes:` or `no:`")
         return words[found]
 
-    return remembered(convert)
+    return convert
 
 
 # --- dates and times ---
@@ -323,8 +328,8 @@ def format_of(name: str, zone: timezone, clock: bool) -> Moment:
         return _era
     if name == "excel":
         return _excel
-    if "%Y" in name and _STRPTIME.fullmatch(name):
-        return lambda found: _strptime(found, name)
+    if _STRPTIME.fullmatch(name) and name.count("%Y") == name.count("%m") == name.count("%d") == 1:
+        return _by_form(name)
     raise ValueError("expected iso, era-ja, excel or a form such as %Y/%m/%d")
 
 
@@ -357,11 +362,38 @@ def _excel(found: str) -> datetime | None:
     return first + timedelta(days=days, seconds=int((part * 86_400).to_integral_value()))
 
 
-def _strptime(found: str, form: str) -> datetime | None:
-    try:
-        return datetime.strptime(found, form)
-    except ValueError:
-        return None
+_DIRECTIVES = {
+    "%Y": "(?P<year>[0-9]{4})",
+    "%m": "(?P<month>[0-9]{1,2})",
+    "%d": "(?P<day>[0-9]{1,2})",
+    "%H": "(?P<hour>[0-9]{1,2})",
+    "%M": "(?P<minute>[0-9]{1,2})",
+    "%S": "(?P<second>[0-9]{1,2})",
+    "%f": "[0-9]{1,9}",
+    "%%": "%",
+}
+
+
+def _by_form(form: str) -> Moment:
+    """A reader of one strptime form, many times faster than strptime; fractions of a second are dropped."""
+    pieces = re.split("(%.)", form)
+    pattern = re.compile(
+        "".join(_DIRECTIVES.get(each) or re.escape(half_width(each)) for each in pieces)
+    )
+    names = list(pattern.groupindex)
+    if names == ["year", "month", "day", "hour", "minute", "second"]:
+        # the usual order: no names needed
+        def quick(found: str) -> datetime | None:
+            match = pattern.fullmatch(found)
+            return datetime(*map(int, match.groups())) if match else None  # type: ignore[arg-type]
+
+        return quick
+
+    def read(found: str) -> datetime | None:
+        match = pattern.fullmatch(found)
+        return datetime(**{name: int(match[name]) for name in names}) if match else None  # type: ignore[arg-type]
+
+    return read
 
 
 def _moments(
@@ -394,21 +426,37 @@ def day(rule: Mapping[str, Any], nulls: frozenset[str]) -> Convert:
         moment = read(value)
         return moment.date().isoformat() if moment else None
 
-    return remembered(convert)
+    return convert
+
+
+_QUICK_FORMS = {"iso": "T ", "%Y-%m-%d %H:%M:%S": " ", "%Y-%m-%dT%H:%M:%S": "T"}
 
 
 def moment(rule: Mapping[str, Any], nulls: frozenset[str]) -> Convert:
     """An ISO time to the second in the offset of `zone:` (+08:00 unless told), which bare times are in too."""
-    read, zone = _moments(rule, nulls, clock=True), zone_of(rule.get("zone") or "+08:00")
+    offset = rule.get("zone") or "+08:00"
+    read, zone = _moments(rule, nulls, clock=True), zone_of(offset)
 
     def convert(value: Any) -> str | None:
         found = read(value)
         if found is None:
             return None
-        found = found.replace(tzinfo=zone) if found.tzinfo is None else found.astimezone(zone)
-        return found.isoformat(timespec="seconds")
+        local = found if found.tzinfo is None else found.astimezone(zone).replace(tzinfo=None)
+        return local.isoformat(timespec="seconds") + offset
 
-    return remembered(convert)
+    letters = _QUICK_FORMS.get((rule.get("formats") or ("iso",))[0], "")
+
+    def quick(value: Any) -> str | None:
+        """The same for `2026-11-22 17:03:11`, which hardly repeats and is what most tables hold."""
+        if type(value) is str and len(value) == 19 and value[10] in letters and value not in nulls:
+            try:
+                if datetime.fromisoformat(value).isoformat(value[10]) == value:
+                    return f"{value[:10]}T{value[11:]}{offset}"
+            except (ValueError, TypeError):
+                pass
+        return convert(value)
+
+    return quick if letters else convert
 
 
 # --- structures ---
@@ -490,7 +538,7 @@ def nested(value: Any) -> Any:
     return found
 
 
-def remembered(convert: Convert) -> Convert:
+def remembered(convert: Convert, most: int = MEMO) -> Convert:
     """The same transform, answering from memory what short text it has seen lately."""
     seen: dict[str, Any] = {}
 
@@ -500,8 +548,8 @@ def remembered(convert: Convert) -> Convert:
         found = seen.get(value, _MISSING)
         if found is _MISSING:
             found = convert(value)
-            if len(value) <= _MEMO_LENGTH:
-                if len(seen) >= _MEMO:
+            if len(value) <= MEMO_LENGTH:
+                if len(seen) >= most:
                     seen.clear()
                 seen[value] = found
         return found
