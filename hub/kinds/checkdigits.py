@@ -1,8 +1,9 @@
-"""Numbers with a check digit, and dates: unified social credit codes, resident identity numbers, calendar days.
+"""Check digits and days: unified social credit codes, resident identity numbers, calendar dates.
 
-Table-driven, because these run on every record; the tests hold them to the package python-stdnum.
-Sources: GB 32100-2015 (weights 3^n mod 31), GB 11643-1999 and ISO 7064 MOD 11-2 (identity numbers; the 15-digit form
-before 1999 has no check digit). May never put a number into an error. Years run from 1900 to 2100.
+Table-driven, because these run on every record; the tests hold them to the package python-stdnum. May never
+put a number into an error. Years run from 1900 to 2100.
+Sources: GB 32100-2015 (weights 3^n mod 31; rural collectives and others begin with a letter); GB 11643-1999
+and ISO 7064 MOD 11-2 (identity numbers; the 15-digit form before 1999 has no check digit).
 """
 
 from datetime import date
@@ -18,9 +19,8 @@ _ID_VALUES = bytes(n - 48 if 48 <= n < 58 else 10 for n in range(256))
 _ID_WEIGHTS = tuple(pow(2, 17 - n, 11) for n in range(18))
 
 # Province codes of GB/T 2260, with those of residents of Taiwan (71, 83), Hong Kong (81) and Macao (82).
-_PROVINCES = frozenset(
-    "11 12 13 14 15 21 22 23 31 32 33 34 35 36 37 41 42 43 44 45 46 50 51 52 53 54 61 62 63 64 65 71 81 82 83".split()
-)
+_REGIONS = {1: "12345", 2: "123", 3: "1234567", 4: "123456", 5: "01234", 6: "12345", 7: "1", 8: "123"}
+_PROVINCES = frozenset(f"{tens}{unit}" for tens, units in _REGIONS.items() for unit in units)
 
 
 class _Days(dict[str, bool]):
@@ -57,21 +57,25 @@ def is_date(text: str) -> bool:
 
 
 def is_uscc(text: str) -> bool:
-    """Whether a text is a unified social credit code: 18 characters, capitals, right check digit (GB 32100)."""
+    """Whether a text is a unified social credit code: 18 characters, capitals, a right check digit."""
     if len(text) != 18 or not text.isascii():
         return False
     raw = text.encode()
-    if not raw[:8].isdigit() or raw.translate(None, _USCC_ALPHABET):
+    if not raw[2:8].isdigit() or raw.translate(None, _USCC_ALPHABET):
         return False
-    return sum(map(mul, raw.translate(_USCC_VALUES), _USCC_WEIGHTS)) % 31 == 0
+    total: int = sum(map(mul, raw.translate(_USCC_VALUES), _USCC_WEIGHTS))
+    return total % 31 == 0
 
 
 # Authorities are few and stand in every record; a party's code is not kept.
-is_authority_uscc = lru_cache(maxsize=4096)(is_uscc)
+@lru_cache(maxsize=4096)
+def is_authority_uscc(text: str) -> bool:
+    """`is_uscc` for numbers of authorities."""
+    return is_uscc(text)
 
 
 def is_resident_id(text: str) -> bool:
-    """Whether a text is a resident identity number: 18 characters with a right check digit, or the old 15 digits."""
+    """Whether a text is a resident identity number: 18 characters with a right check digit, or the old 15."""
     if not text.isascii():
         return False
     if len(text) == 15:
@@ -92,5 +96,5 @@ def birth_date(resident_id: str) -> str | None:
 
 
 def is_birthplace(resident_id: str) -> bool:
-    """Whether the number begins with a province; counties changed too often to judge by, so this only ever warns."""
+    """Whether the number begins with a province; counties changed too often to judge by, so it only warns."""
     return resident_id[:2] in _PROVINCES

@@ -1,7 +1,7 @@
 """Reading a kind's declaration: one YAML file, judged whole, every problem named by file and line at once.
 
-Owns the closed lists a declaration may draw on: keys, field types and their options, rule forms, conditions, masks.
-May never guess: what is not in a list is refused with the nearest word that is.
+Owns the closed lists a declaration may draw on: keys, field types and their options, rule forms, conditions,
+masks. May never guess: what is not in a list is refused with the nearest word that is.
 """
 
 import difflib
@@ -99,7 +99,9 @@ class _RuleShape(Schema):
     require = fields.List(fields.String(), validate=validate.Length(1))
     order = fields.List(fields.String(), validate=validate.Length(2))
     allow = fields.Dict(
-        keys=fields.String(), values=fields.List(Code(), validate=validate.Length(1)), validate=validate.Length(1, 1)
+        keys=fields.String(),
+        values=fields.List(Code(), validate=validate.Length(1)),
+        validate=validate.Length(1, 1),
     )
     include = fields.Dict(keys=fields.String(), values=Code(), validate=validate.Length(1, 1))
     check = fields.Dict(keys=fields.String(), values=fields.String(), validate=validate.Length(1, 1))
@@ -108,7 +110,7 @@ class _RuleShape(Schema):
 
 
 def load_kinds(directory: Path) -> dict[str, Kind]:
-    """Every kind declared in a directory's *.yaml, by name; DeclarationError with the problems of all files."""
+    """Every kind declared in a directory's *.yaml, by name; DeclarationError with all files' problems."""
     kinds: dict[str, Kind] = {}
     wrong: list[str] = []
     for path in sorted(directory.glob("*.yaml")):
@@ -167,7 +169,9 @@ class _Parser:
             return {}
         for name in value:
             if not _NAME.fullmatch(name):
-                self.say((*keys, name), "a name is small letters, digits and _", "begin with a letter, 40 at most")
+                self.say(
+                    (*keys, name), "a name is small letters, digits and _", "begin with a letter, 40 at most"
+                )
         return value
 
     def known(self, keys: Sequence[Key], name: str, names: Iterable[str], what: str) -> bool:
@@ -215,7 +219,11 @@ class _Parser:
     def read_groups(self) -> None:
         for group in self.parts("groups"):
             if group in _RESERVED:
-                self.say(["groups", group], "open is no group: its fields are never sealed", "name the group otherwise")
+                self.say(
+                    ["groups", group],
+                    "open is no group: its fields are never sealed",
+                    "name the group otherwise",
+                )
             shape = self.shape(_GroupShape(), "groups", group)
             self.labels[group] = shape["label"] if shape else {"zh": "", "en": ""}
             if shape:
@@ -237,7 +245,9 @@ class _Parser:
         spec, name = TYPES[shape["type"]], str(at[-1])
         for option in ("min", "max", "length", "max_text", "lines", "codes", "of"):
             if option in shape and option not in spec.options:
-                self.say((*at, option), f"is no option of {shape['type']}", f"it takes: {_words(spec.options)}")
+                self.say(
+                    (*at, option), f"is no option of {shape['type']}", f"it takes: {_words(spec.options)}"
+                )
         for option in ("codes", "of"):
             if option in spec.options and option not in shape:
                 self.say(at, f"a {shape['type']} needs `{option}`")
@@ -248,9 +258,20 @@ class _Parser:
         if len(self.wrong) > before:
             return None
         return Field(
-            name, shape["type"], shape["label"], group, shape.get("required", False), shape.get("volatile", False),
-            codes, shape.get("codes"), low, high, self.text_bound(shape), shape.get("lines", False), of,
-        )  # fmt: skip
+            name,
+            shape["type"],
+            shape["label"],
+            group,
+            required=shape.get("required", False),
+            volatile=shape.get("volatile", False),
+            codes=codes,
+            table=shape.get("codes"),
+            min=low,
+            max=high,
+            max_text=self.text_bound(shape),
+            lines=shape.get("lines", False),
+            of=of,
+        )
 
     def group_of(self, shape: Mapping[str, Any], at: tuple[Key, ...]) -> str:
         group = str(shape.get("group", "sealed"))
@@ -261,8 +282,12 @@ class _Parser:
             if not TYPES[shape["type"]].may_be_open:
                 mend = "name a sealed group, or use a type that holds no words about a person"
                 self.say(here, f"a {shape['type']} may hold words about a person: never open", mend)
-        elif self.known(here, group, [*self.labels, "open"], "group") and "masks" in self.shapes.get(group, {}):
-            self.say(here, "a masked group is computed; no field stands in it", "name the group that it masks")
+        elif self.known(here, group, [*self.labels, "open"], "group") and "masks" in self.shapes.get(
+            group, {}
+        ):
+            self.say(
+                here, "a masked group is computed; no field stands in it", "name the group that it masks"
+            )
         return group
 
     def table_of(self, shape: Mapping[str, Any], at: tuple[Key, ...]) -> tuple[str, ...]:
@@ -312,7 +337,9 @@ class _Parser:
             if "masks" in shape:
                 masks[group] = self.mask(group, shape)
             elif extra:
-                self.say(["groups", group, extra[0]], "belongs to a masked group", "say which groups it `masks`")
+                self.say(
+                    ["groups", group, extra[0]], "belongs to a masked group", "say which groups it `masks`"
+                )
         return masks
 
     def mask(self, group: str, shape: dict[str, Any]) -> Mask:
@@ -327,7 +354,9 @@ class _Parser:
             here = (*at, "how", name)
             if self.known(here, how, HOW, "way of masking") and self.seen(here, name, ("text", "id_number")):
                 if self.fields[name].group not in shape["masks"]:
-                    self.say(here, "stands in a group that this one does not mask", "add its group to `masks`")
+                    self.say(
+                        here, "stands in a group that this one does not mask", "add its group to `masks`"
+                    )
                 ways.append((name, HOW[how].mask, HOW[how].always))
         return Mask(tuple(ways), self.person(at, shape), self.minor(at, shape))
 
@@ -335,7 +364,7 @@ class _Parser:
         if "person" not in shape:
             return None
         if len(shape["person"]) != 1:
-            self.say((*at, "person"), "names one field", "write person: {party_type: [\"2\"]}")
+            self.say((*at, "person"), "names one field", 'write person: {party_type: ["2"]}')
             return None
         ((name, codes),) = shape["person"].items()
         here = (*at, "person", name)
@@ -354,12 +383,14 @@ class _Parser:
         return birth, days
 
     def seen(self, keys: Sequence[Key], name: str, types: Sequence[str]) -> bool:
-        """Whether a field of one of these types has that name; a field that is itself wrong is not told twice."""
+        """Whether a field of one of these types has that name; a field that is wrong is not told twice."""
         if name not in self.fields:
             return name not in self.parts("fields") and self.known(keys, name, self.fields, "field")
         if self.fields[name].type in types:
             return True
-        self.say(keys, f"{name} is of type {self.fields[name].type}", f"use a field of type {' or '.join(types)}")
+        self.say(
+            keys, f"{name} is of type {self.fields[name].type}", f"use a field of type {' or '.join(types)}"
+        )
         return False
 
     # ---- rules ----
@@ -393,7 +424,9 @@ class _Parser:
         if len(set(names)) != len(names):
             self.say((*at, form), "names a field twice")
         values = self.rule_values(at, form, shape) if len(self.wrong) == before else ()
-        when = tuple(self.condition((*at, "when", name), name, how) for name, how in shape.get("when", {}).items())
+        when = tuple(
+            self.condition((*at, "when", name), name, how) for name, how in shape.get("when", {}).items()
+        )
         if len(self.wrong) > before:
             return None
         return Rule(form, names, values, tuple(each for each in when if each is not None))
@@ -425,7 +458,11 @@ class _Parser:
                 self.say((*at, word), "expected true or false")
                 return None
             return Condition(name, word, (value,)) if self.seen(at, name, tuple(TYPES)) else None
-        types = ("code", "boolean", "region", "digits") if word == "in" else ("code", "region", "digits", "identifier")
+        types = (
+            ("code", "boolean", "region", "digits")
+            if word == "in"
+            else ("code", "region", "digits", "identifier")
+        )
         if not self.seen(at, name, types):
             return None
         if not isinstance(value, list) or not value:
@@ -436,12 +473,14 @@ class _Parser:
         return Condition(name, word, tuple(value))
 
     def condition_value(self, at: tuple[Key, ...], field: Field, word: str, value: Any) -> None:
-        wanted = bool if field.type == "boolean" else str
-        if type(value) is not wanted:
-            self.say(at, "expected true or false" if wanted is bool else "expected text; put it in quotes")
+        if field.type == "boolean":
+            if type(value) is not bool:
+                self.say(at, "expected true or false")
+        elif type(value) is not str:
+            self.say(at, "expected text", "put it in quotes")
         elif word == "in" and field.type == "code":
             self.known(at, value, field.codes, "code")
-        elif wanted is str and not _CODE.fullmatch(value):
+        elif not _CODE.fullmatch(value):
             self.say(at, "expected letters and digits")
 
     # ---- what nobody uses ----

@@ -1,8 +1,9 @@
 """Why a body is refused, for people; and the form of a kind for machines (JSON Schema 2020-12).
 
-Runs only on what the fast path refused, and judges everything anew, so a property test can hold the two to one verdict.
-A problem carries the field's path, its Chinese and English label, what was expected and how to mend it; never the value,
-nor the name of an unknown field. Bounded: at most 50 problems, and no look into a list that is too long.
+Runs only on what the fast path refused, and judges everything anew, so a property test can hold the two to
+one verdict. A problem carries the field's path, its Chinese and English label, what was expected and how to
+mend it; never the value, nor the name of an unknown field. Bounded: at most 50 problems, and no look into a
+list that is too long.
 """
 
 import difflib
@@ -13,15 +14,37 @@ import marshmallow
 from marshmallow import ValidationError, fields, validates_schema
 
 from hub.errors import Problem
-from hub.kinds.vocabulary import TYPES, WORDS, Condition, Field, Rule, flaw, hides_person, test_of, unlike
+from hub.kinds.vocabulary import (
+    TYPES,
+    WORDS,
+    CodeTables,
+    Condition,
+    Field,
+    Rule,
+    flaw,
+    hides_person,
+    test_of,
+    unlike,
+)
 
 if TYPE_CHECKING:
     from hub.kinds.kind import Kind
 
 MOST = 50
 
-_JSON_NAMES = {dict: "object", list: "list", str: "text", bool: "boolean", int: "whole number", float: "decimal number"}
-_BASES: Mapping[str, type] = {"text": str, "integer": int, "boolean": bool, "list": list}
+_JSON_NAMES = {
+    dict: "object",
+    list: "list",
+    str: "text",
+    bool: "boolean",
+    int: "whole number",
+    float: "decimal number",
+}
+_MESSAGES: dict[str, Any] = {
+    "required": "is required; give it, or correct the mapping",
+    "null": "is null; leave the field out where there is nothing",
+}
+_BASES: Mapping[str, type[Any]] = {"text": str, "integer": int, "boolean": bool, "list": list}
 
 
 def called(field: Field) -> str:
@@ -32,7 +55,9 @@ def called(field: Field) -> str:
 def problems(kind: "Kind", body: Any) -> list[Problem]:
     """Every problem of a body, at most 50, in the order of the kind's fields."""
     if not isinstance(body, dict):
-        return [Problem("", f"expected an object of fields, not a {_named(body)}", "send one object per record")]
+        return [
+            Problem("", f"expected an object of fields, not a {_named(body)}", "send one object per record")
+        ]
     found = list(_flat(kind.schema().validate(body), kind.fields, ""))
     if len(found) > MOST:
         found = [*found[: MOST - 1], Problem("", "more problems than are listed", "mend these first")]
@@ -68,7 +93,7 @@ def _problem(path: str, label: str, text: str) -> Problem:
     return Problem(path, f"{label}: {what}" if label else what, mend)
 
 
-# ---- one value -------------------------------------------------------------------------------------------------------
+# ---- one value ----
 
 
 def fault(field: Field, value: Any) -> str | None:
@@ -81,7 +106,11 @@ def fault(field: Field, value: Any) -> str | None:
         return None
     if spec.base == "integer":
         ok = field.min <= value <= field.max
-        return None if ok else f"expected a whole number from {field.min} to {field.max}; correct it at the source"
+        return (
+            None
+            if ok
+            else f"expected a whole number from {field.min} to {field.max}; correct it at the source"
+        )
     if field.type == "code":
         return None if value in field.codes else f"expected {expects}; one of: {_listed(field.codes)}"
     if not field.min <= len(value) <= field.max:
@@ -108,19 +137,14 @@ def _listed(codes: tuple[str, ...]) -> str:
     return ", ".join(codes[:40]) + (" …" if len(codes) > 40 else "")
 
 
-# ---- a body, through marshmallow -------------------------------------------------------------------------------------
+# ---- a body, through marshmallow ----
 
 
 class _Value(fields.Field[Any]):
     """A marshmallow field that judges by the kind's own field."""
 
-    default_error_messages: ClassVar[dict[str, str]] = {
-        "required": "is required; give it, or correct the mapping",
-        "null": "is null; leave the field out where there is nothing",
-    }
-
     def __init__(self, field: Field) -> None:
-        super().__init__(required=field.required, metadata={"label": dict(field.label), "group": field.group})
+        super().__init__(required=field.required, error_messages=_MESSAGES)
         self.field = field
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
@@ -140,9 +164,13 @@ class _Values(_Value):
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
         field = self.field
         if type(value) is not list:
-            raise ValidationError(f"expected {TYPES[field.type].expects.format(table=field.table)}; send a list")
+            raise ValidationError(
+                f"expected {TYPES[field.type].expects.format(table=field.table)}; send a list"
+            )
         if not field.min <= len(value) <= field.max:
-            raise ValidationError(f"expected {_size(field)} items, not {len(value)}; correct the value or its mapping")
+            raise ValidationError(
+                f"expected {_size(field)} items, not {len(value)}; correct the value or its mapping"
+            )
         wrong: dict[int, Any] = {}
         for n, item in enumerate(value):
             found = self._of_item(item)
@@ -194,7 +222,9 @@ class BodySchema(marshmallow.Schema):
         extra = [key for key in original if key not in self.known] if isinstance(original, dict) else []
         if not extra:
             return
-        close = {match for key in extra[:MOST] for match in difflib.get_close_matches(str(key)[:64], self.known, 1)}
+        close = {
+            match for key in extra[:MOST] for match in difflib.get_close_matches(str(key)[:64], self.known, 1)
+        }
         absent = sorted(name for name in close if name not in original)
         hint = f"did you mean {', '.join(absent)}?" if absent else "send only the fields of the kind"
         raise ValidationError(f"{len(extra)} unknown field{'s' if len(extra) > 1 else ''}; {hint}")
@@ -212,7 +242,7 @@ class BodySchema(marshmallow.Schema):
                 if not (rule.form == "require" and self.known[name].required):
                     broken.setdefault(name, []).append("; ".join(rule.says()))
         if broken:
-            raise ValidationError(broken)  # type: ignore[arg-type]
+            raise ValidationError(broken)
 
 
 def _at_fault(rule: Rule, body: Mapping[str, Any]) -> Iterator[str]:
@@ -221,18 +251,20 @@ def _at_fault(rule: Rule, body: Mapping[str, Any]) -> Iterator[str]:
     else:
         parts = [Rule(rule.form, (name,), rule.values, rule.when) for name in rule.names]
     for part in parts:
-        name = part.compiled()(body)
+        judge = part.within(frozenset(body))
+        name = judge(body) if judge else None
         if name is not None:
             yield name
 
 
 def _schema_of(known: Mapping[str, Field], rules: tuple[Rule, ...]) -> BodySchema:
-    inside = {name: _Values(each) if TYPES[each.type].base == "list" else _Value(each) for name, each in known.items()}
-    made = BodySchema.from_dict(dict(inside), name="Body")
-    made.known, made.rules = known, rules  # type: ignore[attr-defined]
-    schema = made()
-    assert isinstance(schema, BodySchema)
-    return schema
+    inside = {
+        name: _Values(each) if TYPES[each.type].base == "list" else _Value(each)
+        for name, each in known.items()
+    }
+    made: type[BodySchema] = type("Body", (BodySchema,), {**inside, "Meta": BodySchema.Meta})
+    made.known, made.rules = known, rules
+    return made()
 
 
 def body_schema(kind: "Kind") -> BodySchema:
@@ -240,15 +272,16 @@ def body_schema(kind: "Kind") -> BodySchema:
     return _schema_of(kind.fields, kind.rules)
 
 
-# ---- JSON Schema -----------------------------------------------------------------------------------------------------
+# ---- JSON Schema ----
 
+_DAY = "(19|20|21)[0-9]{2}-[01][0-9]-[0-3][0-9]"
 _PATTERNS = {
     "digits": "^[0-9]+$",
-    "date": "^(19|20|21)[0-9]{2}-[01][0-9]-[0-3][0-9]$",
-    "datetime": "^(19|20|21)[0-9]{2}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-5][0-9][+-][01][0-9]:[0-5][0-9]$",
+    "date": f"^{_DAY}$",
+    "datetime": f"^{_DAY}T[0-2][0-9]:[0-5][0-9]:[0-5][0-9][+-][01][0-9]:[0-5][0-9]$",
     "money": r"^(0|[1-9][0-9]{0,15})\.[0-9]{2}$",
     "region": "^([0-9]{6}|[0-9]{9}|[0-9]{12})$",
-    "uscc": "^[0-9]{8}[0-9A-HJ-NPQRTUWXY]{10}$",
+    "uscc": "^[0-9A-HJ-NPQRTUWXY]{2}[0-9]{6}[0-9A-HJ-NPQRTUWXY]{10}$",
     "id_number": r"^\S+$",
     "identifier": "^[A-Za-z0-9._:/-]+$",
 }
@@ -256,8 +289,12 @@ _FORMATS = {"date": "date", "datetime": "date-time"}
 
 
 def json_schema(kind: "Kind") -> dict[str, Any]:
-    """JSON Schema 2020-12 of a body: forms, codes and rules; check digits and orders stand in `description`."""
-    said = [" ".join((", ".join(rule.names), *rule.says()[:1])) for rule in kind.rules if rule.form in ("check", "order")]
+    """JSON Schema 2020-12 of a body: forms, codes, rules; check digits and orders stand in `description`."""
+    said = [
+        " ".join((", ".join(rule.names), *rule.says()[:1]))
+        for rule in kind.rules
+        if rule.form in ("check", "order")
+    ]
     ruled = [_json_rule(rule, kind.fields) for rule in kind.rules if rule.form not in ("check", "order")]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -276,7 +313,7 @@ def json_schema(kind: "Kind") -> dict[str, Any]:
     }
 
 
-def _json_object(known: Mapping[str, Field], codes: Mapping[str, Mapping[str, Mapping[str, str]]]) -> dict[str, Any]:
+def _json_object(known: Mapping[str, Field], codes: CodeTables) -> dict[str, Any]:
     return {
         "type": "object",
         "properties": {name: _json_field(field, codes) for name, field in known.items()},
@@ -285,7 +322,7 @@ def _json_object(known: Mapping[str, Field], codes: Mapping[str, Mapping[str, Ma
     }
 
 
-def _json_field(field: Field, codes: Mapping[str, Mapping[str, Mapping[str, str]]]) -> dict[str, Any]:
+def _json_field(field: Field, codes: CodeTables) -> dict[str, Any]:
     found: dict[str, Any] = {"title": called(field), "x-group": field.group}
     if field.volatile:
         found["x-volatile"] = True
@@ -294,7 +331,7 @@ def _json_field(field: Field, codes: Mapping[str, Mapping[str, Mapping[str, str]
     return found | _json_form(field, codes)
 
 
-def _json_form(field: Field, codes: Mapping[str, Mapping[str, Mapping[str, str]]]) -> dict[str, Any]:
+def _json_form(field: Field, codes: CodeTables) -> dict[str, Any]:
     base = TYPES[field.type].base
     if base == "boolean":
         return {"type": "boolean"}
@@ -320,8 +357,13 @@ def _json_rule(rule: Rule, known: Mapping[str, Field]) -> dict[str, Any]:
     elif rule.form == "allow":
         then = {"properties": {rule.names[0]: {"enum": list(rule.values)}}}
     else:
-        then = {"required": list(rule.names), "properties": {rule.names[0]: {"contains": {"const": rule.values[0]}}}}
-    return {"if": {"allOf": [_json_condition(each) for each in rule.when]}, "then": then} if rule.when else then
+        then = {
+            "required": list(rule.names),
+            "properties": {rule.names[0]: {"contains": {"const": rule.values[0]}}},
+        }
+    return (
+        {"if": {"allOf": [_json_condition(each) for each in rule.when]}, "then": then} if rule.when else then
+    )
 
 
 def _json_condition(condition: Condition) -> dict[str, Any]:
@@ -332,4 +374,7 @@ def _json_condition(condition: Condition) -> dict[str, Any]:
     if condition.how == "in":
         return {"required": [name], "properties": {name: {"enum": values}}}
     begins = {"pattern": f"^({'|'.join(values)})"}
-    return {"required": [name], "properties": {name: begins if condition.how == "prefix" else {"not": begins}}}
+    return {
+        "required": [name],
+        "properties": {name: begins if condition.how == "prefix" else {"not": begins}},
+    }

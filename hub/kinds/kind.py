@@ -1,12 +1,14 @@
-"""One kind at work: accepting bodies fast, splitting them into open fields and groups, and joining them again.
+"""One kind at work: accepting bodies fast, splitting them into open fields and groups, joining them again.
 
-A body is a flat dict of field to text, boolean, integer or list; what a record does not have is absent, never null or "".
-Accepting: msgspec judges form (types, lengths, codes, unknown fields), one look over all texts together judges Unicode,
-then come the fields' own tests and the rules. May never import marshmallow at the hot path, nor keep a body.
+A body is a flat dict of field to text, boolean, integer or list; what a record does not have is absent, never
+null or "". Accepting: msgspec judges form (types, lengths, codes, unknown fields), one look over all texts
+together judges Unicode, then come the fields' own tests and the rules. May never import marshmallow at the
+hot path, nor keep a body.
 """
 
 from collections.abc import Callable, Mapping
 from functools import cached_property
+from operator import itemgetter
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -16,11 +18,11 @@ from hub.errors import KindError, Problem
 from hub.kinds import explain
 from hub.kinds.checkdigits import is_birthplace, is_resident_id
 from hub.kinds.masks import HIDDEN, Mask
-from hub.kinds.vocabulary import TYPES, WORDS, Field, Rule, Test, flawed, plain, test_of
+from hub.kinds.vocabulary import TYPES, WORDS, CodeTables, Field, Rule, Test, flawed, plain, test_of
 
 Body = Mapping[str, Any]
 Group = dict[str, Any] | None
-CodeTables = Mapping[str, Mapping[str, Mapping[str, str]]]
+_MOST_SHAPES = 1024
 
 
 class Kind:
@@ -40,37 +42,49 @@ class Kind:
         self.name, self.label, self.fields, self.codes = name, label, fields, codes
         self.group_labels, self.personal, self.masks, self.rules = group_labels, personal, masks, rules
         self.groups: tuple[str, ...] = tuple(sorted(group_labels))
-        self._judge = _compile(name, fields, rules)
-        self._homes = {field.name: field.group for field in fields.values()}
+        self._struct = _struct("Body", fields)
+        self._shapes: dict[tuple[str, ...], Shape] = {}
         self._volatile = tuple(field.name for field in fields.values() if field.volatile)
         self._empty: dict[str, Group] = dict.fromkeys(self.groups)
 
     def accept(self, body: dict[str, Any]) -> None:
         """Raise KindError, with every problem explained, unless the body is a valid one of this kind."""
-        if not self._judge(body):
+        if not self._accepts(body):
             found = explain.problems(self, body)
-            raise KindError(self.name, found or [Problem("", "is refused", "report this kind and field types")])
+            raise KindError(
+                self.name, found or [Problem("", "is refused", "report this kind and field types")]
+            )
+
+    def _accepts(self, body: Any) -> bool:
+        if type(body) is not dict:
+            return False
+        try:
+            msgspec.convert(body, self._struct)
+        except (msgspec.ValidationError, TypeError, RecursionError):
+            return False
+        return self._shape(body).judge(body, self.fields)
+
+    def _shape(self, body: Body) -> "Shape":
+        names = tuple(body)
+        found = self._shapes.get(names)
+        if found is None:
+            # Bounded whatever is sent: real feeds have a few dozen.
+            if len(self._shapes) >= _MOST_SHAPES:
+                self._shapes.clear()
+            found = self._shapes[names] = Shape(self, names)
+        return found
 
     def split(self, body: Body) -> tuple[dict[str, Any], dict[str, Group]]:
-        """A valid body as (open fields, fields of every group); a group without fields is None, masks are computed."""
-        open_: dict[str, Any] = {}
-        groups = self._empty.copy()
-        homes = self._homes
-        for name, value in body.items():
-            home = homes[name]
-            if home == "open":
-                open_[name] = value
-                continue
-            group = groups[home]
-            if group is None:
-                groups[home] = {name: value}
-            else:
-                group[name] = value
-        for home, mask in self.masks.items():
-            groups[home] = mask.of(body)
-        return open_, groups
+        """A valid body as (open fields, fields of every group).
 
-    def join(self, open_: Mapping[str, Any], groups: Mapping[str, Mapping[str, Any] | None]) -> dict[str, Any]:
+        A group without fields is None; masks are computed.
+        """
+        groups = self._empty.copy()
+        return self._shape(body).split(body, groups), groups
+
+    def join(
+        self, open_: Mapping[str, Any], groups: Mapping[str, Mapping[str, Any] | None]
+    ) -> dict[str, Any]:
         """The body again: open fields and those of the groups at hand; masks are left out."""
         body = dict(open_)
         for home, fields in groups.items():
@@ -87,7 +101,9 @@ class Kind:
 
     def warnings(self, body: Body) -> list[Problem]:
         """What a valid body leaves to wonder about: identity numbers whose birthplace is no province."""
-        numbers = [field for field in self.fields.values() if field.type == "id_number" and field.name in body]
+        numbers = [
+            field for field in self.fields.values() if field.type == "id_number" and field.name in body
+        ]
         return [
             Problem(
                 field.name,
@@ -102,12 +118,12 @@ class Kind:
         """A body for people's eyes: personal groups masked, free text as its length; never to be stored."""
         shown: dict[str, Any] = {}
         for mask in self.masks.values():
-            shown |= mask.of(body) or {}
+            shown |= mask.within(frozenset(body)).of(body) or {}
         return {name: shown.get(name, self._shown(name, value)) for name, value in body.items()}
 
     def _shown(self, name: str, value: Any) -> Any:
         field = self.fields[name]
-        if field.group in self.personal:
+        if field.group in self.personal and field.type not in ("code", "codes", "boolean"):
             return [HIDDEN] * len(value) if isinstance(value, list) else HIDDEN
         if field.lines and not field.is_open:
             return f"{HIDDEN} ({len(value)})"
@@ -126,7 +142,7 @@ class Kind:
         return explain.json_schema(self)
 
 
-# ---- the hot path ----------------------------------------------------------------------------------------------------
+# ---- the hot path ----
 
 
 def _form(field: Field) -> Any:
@@ -163,58 +179,87 @@ def _struct(name: str, fields: Mapping[str, Field]) -> type[msgspec.Struct]:
     return msgspec.defstruct(name, columns, rename=rename, forbid_unknown_fields=True, gc=False)
 
 
-def _words(fields: Mapping[str, Field]) -> tuple[str, ...]:
-    return tuple(name for name, field in fields.items() if field.type in WORDS)
+class Shape:
+    """What all bodies with the same fields in the same order have in common, found out once.
+
+    Bodies of one feed have few shapes. Of one it is known which fields there are, so what is left is the work
+    on values: the tests, the rules that its fields can break at all, and where each field goes.
+    """
+
+    __slots__ = ("_lists", "_masks", "_rules", "_sealed", "_tests", "_texts")
+
+    def __init__(self, kind: Kind, names: tuple[str, ...]) -> None:
+        fields, present = {name: kind.fields[name] for name in names}, frozenset(names)
+        self._texts = _gather(fields)
+        self._tests = _tests(fields)
+        self._lists = tuple((name, inner) for name, field in fields.items() if (inner := _tests(field.of)))
+        self._rules = tuple(judge for rule in kind.rules if (judge := rule.within(present)) is not None)
+        self._sealed = tuple(
+            (group, inside)
+            for group in kind.groups
+            if (inside := tuple(name for name, field in fields.items() if field.group == group))
+        )
+        self._masks = tuple((group, mask.within(present)) for group, mask in kind.masks.items())
+
+    def judge(self, body: Body, fields: Mapping[str, Field]) -> bool:
+        """Whether a body of the right form is valid."""
+        if not plain(self._texts(body)) and flawed(fields, body):
+            return False
+        for name, test in self._tests:
+            if not test(body[name]):
+                return False
+        for name, inner in self._lists:
+            for item in body[name]:
+                for part, test in inner:
+                    if part in item and not test(item[part]):
+                        return False
+        return all(rule(body) is None for rule in self._rules)
+
+    def split(self, body: Body, groups: dict[str, Group]) -> dict[str, Any]:
+        """Fill the groups that the body has fields of; gives its open fields."""
+        rest = dict(body)
+        take = rest.pop
+        for group, names in self._sealed:
+            groups[group] = {name: take(name) for name in names}
+        for group, mask in self._masks:
+            groups[group] = mask.of(body)
+        return rest
 
 
 def _tests(fields: Mapping[str, Field]) -> tuple[tuple[str, Test], ...]:
     return tuple((name, test) for name, field in fields.items() if (test := test_of(field)) is not None)
 
 
-def _gather(fields: Mapping[str, Field]) -> Callable[[Body], list[str]]:
-    """All texts of a body that must be plain, those inside lists too."""
-    words = _words(fields)
-    texts = tuple(name for name, field in fields.items() if field.type == "texts")
-    lists = tuple((name, _words(field.of)) for name, field in fields.items() if field.type == "list")
+def _words(fields: Mapping[str, Field]) -> tuple[str, ...]:
+    return tuple(name for name, field in fields.items() if field.type in WORDS)
 
-    def gather(body: Body) -> list[str]:
-        found = [body[name] for name in words if name in body]
+
+def _gather(fields: Mapping[str, Field]) -> Callable[[Body], str]:
+    """All texts of a body that must be plain, those inside lists too, joined by blanks.
+
+    A blank joins with nothing in Unicode normalisation, so the whole is plain exactly when every text is.
+    """
+    words = _words(fields)
+    pick: Callable[[Body], tuple[str, ...]] = itemgetter(*words) if len(words) > 1 else _single(words)
+    texts = tuple(name for name, field in fields.items() if field.type == "texts")
+    lists = tuple(
+        (name, inner)
+        for name, field in fields.items()
+        if field.type == "list" and (inner := _words(field.of))
+    )
+    if not texts and not lists:
+        return lambda body: " ".join(pick(body))
+
+    def gather(body: Body) -> str:
+        found = list(pick(body))
         for name in texts:
-            found += body.get(name, ())
+            found += body[name]
         for name, inner in lists:
-            for item in body.get(name, ()):
-                found += [item[word] for word in inner if word in item]
-        return found
+            found += [item[word] for item in body[name] for word in inner if word in item]
+        return " ".join(found)
 
     return gather
 
 
-def _compile(name: str, fields: Mapping[str, Field], rules: tuple[Rule, ...]) -> Callable[[Any], bool]:
-    struct = _struct("Body", fields)
-    gather = _gather(fields)
-    tests = _tests(fields)
-    lists = tuple((name, inner) for name, field in fields.items() if (inner := _tests(field.of)))
-    compiled = tuple(rule.compiled() for rule in rules)
-    convert = msgspec.convert
-
-    def judge(body: Any) -> bool:
-        if type(body) is not dict:
-            return False
-        try:
-            convert(body, struct)
-        except (msgspec.ValidationError, TypeError, RecursionError):
-            return False
-        texts = gather(body)
-        if not plain(" ".join(texts)) and flawed(fields, body):
-            return False
-        for field, test in tests:
-            if field in body and not test(body[field]):
-                return False
-        for field, inner in lists:
-            for item in body.get(field, ()):
-                for part, test in inner:
-                    if part in item and not test(item[part]):
-                        return False
-        return all(rule(body) is None for rule in compiled)
-
-    return judge
+def _single(words: tuple[str, ...]) -> Callable[[Body], tuple[str, ...]]:
+    return lambda body: tuple(body[word] for word in words)

@@ -1,9 +1,11 @@
-"""How personal values are shown to those who may not see them; computed at the origin, so a mask verifies too.
+"""How personal values are shown to those who may not see them; computed at the origin, so a mask verifies
+too.
 
-A mask must not depend on anything but the record: every implementation computes the same. 张三 becomes 张*, 欧阳修 becomes
-欧阳*; an identity number keeps 6 + 4 characters, a telephone number 3 + 4, an address its town. An organisation's name
-and number are public and stay; a minor's are suppressed. May never log or raise: what cannot be masked well is hidden whole.
-Source: 个人信息保护法 arts. 6, 28, 51; the practice of publishing penalty decisions.
+A mask must not depend on anything but the record: every implementation computes the same. 张三 becomes 张*,
+欧阳修 becomes 欧阳*; an identity number keeps 6 + 4 characters, a telephone number 3 + 4, an address its
+town. An organisation's name and number are public and stay; a minor's are suppressed. May never log or raise:
+what cannot be masked well is hidden whole. Source: 个人信息保护法 arts. 6, 28, 51; the practice of publishing
+penalty decisions.
 """
 
 import re
@@ -14,15 +16,16 @@ from hub.kinds.checkdigits import birth_date
 
 HIDDEN = "***"
 
-_COMPOUND = frozenset(
-    "欧阳 太史 端木 上官 司马 东方 独孤 南宫 万俟 闻人 夏侯 诸葛 尉迟 公羊 赫连 澹台 皇甫 宗政 濮阳 公冶 太叔 申屠 公孙 慕容 "
-    "仲孙 钟离 长孙 宇文 司徒 鲜于 司空 令狐 百里 呼延 东郭 南门 羊舌 微生 左丘 东门 西门 第五 拓跋 轩辕 淳于 单于 完颜".split()
+_SURNAMES = (
+    "欧阳太史端木上官司马东方独孤南宫万俟闻人夏侯诸葛尉迟公羊赫连澹台皇甫宗政濮阳公冶太叔申屠公孙"
+    "慕容仲孙钟离长孙宇文司徒鲜于司空令狐百里呼延东郭南门羊舌微生左丘东门西门第五拓跋轩辕淳于单于完颜"
 )
+_COMPOUND = frozenset(_SURNAMES[n : n + 2] for n in range(0, len(_SURNAMES), 2))
 # A town ends in one of these; 乡 in 桐乡市 and the first 镇 in 乌镇镇 or 镇海区 are part of a name.
-_TOWN = re.compile(
-    r"[^0-9０-９路弄巷号村幢室]{0,30}?(?:街道|苏木|镇(?![镇乡]|.?[市县区])|乡(?![镇乡]|.?[市县区]))", re.DOTALL
-)
-_COUNTY = re.compile(r"[^0-9０-９路弄巷号村幢室]{0,20}[市县区旗](?!场)", re.DOTALL)
+_town = re.compile(r"街道|苏木|镇(?![镇乡]|.?[市县区])|乡(?![镇乡]|.?[市县区])").search
+_county = re.compile(r"[^0-9０-９路弄巷号村幢室]{0,20}[市县区旗](?!场)").match
+# From here on an address leads to a door.
+_door = re.compile(r"[0-9０-９路弄巷号村幢室]").search
 
 
 def mask_name(text: str) -> str:
@@ -49,8 +52,11 @@ def mask_phone(text: str) -> str:
 
 def mask_address(text: str) -> str:
     """An address down to its town, else its county, else nothing of it."""
-    found = _TOWN.match(text) or _COUNTY.match(text)
-    return found.group() if found else HIDDEN
+    town, door = _town(text, 0, 40), _door(text)
+    if town and (door is None or town.end() <= door.start()):
+        return text[: town.end()]
+    county = _county(text)
+    return county.group() if county else HIDDEN
 
 
 class How(NamedTuple):
@@ -75,34 +81,34 @@ HOW: Mapping[str, How] = {
 class Mask(NamedTuple):
     """A group computed from others: which fields how, who is a natural person, and who is a minor.
 
-    `person` is (field, codes of natural persons), None where everybody is one; with "" among the codes, a body without
-    the field counts as a person's. `minor` is (field of the resident identity number, fields of the day that counts, first present wins).
+    `person` is (field, codes of natural persons), None where everybody is one; with "" among the codes, a
+    body without the field counts as a person's. `minor` is (field of the resident identity number, fields of
+    the day that counts, first present wins).
     """
 
     fields: tuple[tuple[str, Callable[[str], str], bool], ...]
     person: tuple[str, frozenset[str]] | None
     minor: tuple[str, tuple[str, ...]] | None
 
-    def of(self, body: Mapping[str, Any]) -> dict[str, Any] | None:
-        """The group's fields for a body; None where it has none of them."""
-        person = self.person is None or body.get(self.person[0], "") in self.person[1]
-        hidden = person and self.minor is not None and self._is_minor(body)
-        masked = {}
-        for name, mask, always in self.fields:
-            value = body.get(name)
-            if value is None:
-                continue
-            if always:
-                value = mask(value)
-            elif person:
-                value = HIDDEN if hidden else mask(value)
-            masked[name] = value
-        return masked or None
+    def within(self, present: frozenset[str]) -> "Mask":
+        """The mask for bodies with exactly these fields."""
+        return self._replace(fields=tuple(each for each in self.fields if each[0] in present))
 
-    def _is_minor(self, body: Mapping[str, Any]) -> bool:
-        assert self.minor is not None
-        born = birth_date(body.get(self.minor[0], ""))
-        day = next((body[name] for name in self.minor[1] if name in body), None)
-        if born is None or day is None:
-            return False
-        return f"{int(born[:4]) + 18:04}{born[4:]}" > day[:10]
+    def of(self, body: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The group's fields for a body that has every field of this mask; None where that is none."""
+        person = self.person is None or body.get(self.person[0], "") in self.person[1]
+        if not person:
+            found = {name: mask(body[name]) if always else body[name] for name, mask, always in self.fields}
+        elif self.minor is not None and _is_minor(self.minor, body):
+            found = {name: mask(body[name]) if always else HIDDEN for name, mask, always in self.fields}
+        else:
+            found = {name: mask(body[name]) for name, mask, _ in self.fields}
+        return found or None
+
+
+def _is_minor(minor: tuple[str, tuple[str, ...]], body: Mapping[str, Any]) -> bool:
+    born = birth_date(body.get(minor[0], ""))
+    day = next((body[name] for name in minor[1] if name in body), None)
+    if born is None or day is None:
+        return False
+    return f"{int(born[:4]) + 18:04}{born[4:]}" > str(day)[:10]

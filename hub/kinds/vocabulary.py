@@ -1,8 +1,9 @@
-"""What a kind is made of: its fields, the closed list of field types, and its rules, all as plain frozen values.
+"""What a kind is made of: its fields, the closed list of field types, and its rules, all as plain frozen
+values.
 
-A field type says which texts it takes. `text` and its like may hold words about a person, so they are never open.
-May never judge a whole body (that is the kind's) nor read a file (that is `declare`'s).
-Units: money is yuan with two places as text; a datetime has seconds and an explicit offset; a region is a GB/T 2260 or
+A field type says which texts it takes. `text` and its like may hold words about a person, so they are never
+open. May never judge a whole body (that is the kind's) nor read a file (that is `declare`'s). Units: money is
+yuan with two places as text; a datetime has seconds and an explicit offset; a region is a GB/T 2260 or
 statistical code of 6, 9 or 12 digits; text is Unicode NFC.
 """
 
@@ -10,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 from unicodedata import is_normalized
 
@@ -17,8 +19,10 @@ from hub.canonical import LARGEST
 from hub.kinds.checkdigits import is_authority_uscc, is_date, is_resident_id, is_uscc
 
 Test = Callable[[Any], bool]
+CodeTables = Mapping[str, Mapping[str, Mapping[str, str]]]
 
-# Control characters, half characters, line and paragraph separators, and marks that turn the direction of writing.
+# Control characters, half characters, line and paragraph separators, and marks that turn the direction of
+# writing.
 _FORBIDDEN = "\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff"
 _bad_in_line = re.compile(f"[\x00-\x1f{_FORBIDDEN}]").search
 _bad_in_lines = re.compile(f"[\x00-\x08\x0b-\x1f{_FORBIDDEN}]").search
@@ -35,8 +39,9 @@ _long_number = re.compile(r"[0-9]{7}").search
 class Field:
     """One field of a kind.
 
-    `group` is "open" or a sealed group; `codes` the values of its code table; `min` and `max` bound characters, items or
-    the number itself; `max_text` bounds each text of a `texts`; `of` are the fields of a list's objects.
+    `group` is "open" or a sealed group; `codes` the values of its code table; `min` and `max` bound
+    characters, items or the number itself; `max_text` bounds each text of a `texts`; `of` are the fields of a
+    list's objects.
     """
 
     name: str
@@ -126,7 +131,7 @@ def flawed(fields: Mapping[str, Field], body: Mapping[str, Any]) -> bool:
 
 def is_datetime(text: str) -> bool:
     """Whether a text is a real time with seconds and an explicit offset, in its one spelling."""
-    return is_date(text[:10]) and _clock(text, 10) is not None
+    return _clock(text, 10) is not None and is_date(text[:10])
 
 
 def is_money(text: str) -> bool:
@@ -191,40 +196,45 @@ _TESTS: Mapping[str, Test] = {
 def test_of(one: Field) -> Test | None:
     """What a value of the right form must still pass, None where the form says all."""
     test = _TESTS.get(one.type)
-    if not one.is_open or not one.min <= 18 <= one.max or one.type not in ("digits", "identifier", "identifiers"):
+    if test is None or not one.is_open:
         return test
-    assert test is not None
     if one.type == "identifiers":
-        return lambda texts: test(texts) and not any(map(hides_person, texts))
-    return lambda text: test(text) and not hides_person(text)
+        return lambda names: test(names) and not any(map(hides_person, names))
+    if one.type in ("digits", "identifier") and one.min <= 18 <= one.max:
+        return lambda text: test(text) and not hides_person(text)
+    return test
 
 
-# ---- rules -----------------------------------------------------------------------------------------------------------
+# ---- rules ----
 
 NUMBERS: Mapping[str, tuple[Test, str]] = {
     "uscc": (is_uscc, TYPES["uscc"].expects),
-    "resident_id": (is_resident_id, "a resident identity number with a real birth date and a right check digit"),
+    "resident_id": (
+        is_resident_id,
+        "a resident identity number with a real birth date and a right check digit",
+    ),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """When a rule applies: `how` is in | present | prefix | not_prefix; an absent field meets only `present: false`."""
+    """When a rule applies: `how` is in | present | prefix | not_prefix.
+
+    An absent field meets only `present: false`.
+    """
 
     name: str
     how: str
     values: tuple[Any, ...]
 
-    def compiled(self) -> Test:
-        """The condition as a test of the field's value, None for an absent one."""
+    def test(self) -> Test:
+        """The condition as a test of a field's value, where it is not about presence."""
         values = self.values
-        if self.how == "present":
-            return (lambda value: value is not None) if values[0] else (lambda value: value is None)
         if self.how == "in":
             return frozenset(values).__contains__
         if self.how == "prefix":
-            return lambda value: value is not None and value.startswith(values)
-        return lambda value: value is not None and not value.startswith(values)
+            return lambda value: bool(value.startswith(values))
+        return lambda value: not value.startswith(values)
 
     def __str__(self) -> str:
         if self.how == "present":
@@ -235,9 +245,10 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule across fields: `form` is require | allow | include | check | order, `names` the fields it judges.
+    """One rule across fields: `form` is require | allow | include | check | order, `names` are the fields it
+    judges.
 
-    `values` are the codes of allow and include, the number's name of check, and ("strict",) of a strict order.
+    `values` are the codes of allow and include, the number's name of check, ("strict",) of a strict order.
     """
 
     form: str
@@ -250,16 +261,24 @@ class Rule:
         """Every field the rule looks at."""
         return frozenset(self.names) | {condition.name for condition in self.when}
 
-    def compiled(self) -> Callable[[Mapping[str, Any]], str | None]:
-        """The rule as a function of a body: the name of the field at fault, None where the body keeps the rule."""
-        judge = _order(self) if self.form == "order" else _FORMS[self.form](self)
-        tests = tuple((condition.name, condition.compiled()) for condition in self.when)
-        if not tests:
+    def within(self, present: frozenset[str]) -> "Judge | None":
+        """The rule for bodies with exactly these fields, None where none of them can break it.
+
+        The judge gives the name of the field at fault, None where the body keeps the rule.
+        """
+        tests = []
+        for condition in self.when:
+            if condition.how == "present":
+                if (condition.name in present) is not condition.values[0]:
+                    return None
+            elif condition.name not in present:
+                return None
+            else:
+                tests.append((condition.name, condition.test()))
+        judge = _FORMS[self.form](self, present)
+        if judge is None or not tests:
             return judge
-        if len(tests) == 1:
-            ((name, test),) = tests
-            return lambda body: judge(body) if test(body.get(name)) else None
-        return lambda body: judge(body) if all(test(body.get(name)) for name, test in tests) else None
+        return _guarded(tests, judge)
 
     def says(self) -> tuple[str, str]:
         """What a body that breaks the rule did wrong, and how to mend it."""
@@ -280,41 +299,45 @@ class Rule:
 Judge = Callable[[Mapping[str, Any]], str | None]
 
 
-def _require(rule: Rule) -> Judge:
-    names = rule.names
-    if len(names) == 1:
-        only = names[0]
-        return lambda body: None if only in body else only
-    return lambda body: next((name for name in names if name not in body), None)
+def _guarded(tests: list[tuple[str, Test]], judge: Judge) -> Judge:
+    if len(tests) == 1:
+        ((name, test),) = tests
+        return lambda body: judge(body) if test(body[name]) else None
+    return lambda body: judge(body) if all(test(body[name]) for name, test in tests) else None
 
 
-def _allow(rule: Rule) -> Judge:
+def _require(rule: Rule, present: frozenset[str]) -> Judge | None:
+    absent = next((name for name in rule.names if name not in present), None)
+    return None if absent is None else lambda body: absent
+
+
+def _allow(rule: Rule, present: frozenset[str]) -> Judge | None:
     (name,), allowed = rule.names, frozenset(rule.values)
-    return lambda body: None if name not in body or body[name] in allowed else name
+    return (lambda body: None if body[name] in allowed else name) if name in present else None
 
 
-def _include(rule: Rule) -> Judge:
+def _include(rule: Rule, present: frozenset[str]) -> Judge | None:
     (name,), (value,) = rule.names, rule.values
-    return lambda body: None if value in body.get(name, ()) else name
+    if name not in present:
+        return lambda body: name
+    return lambda body: None if value in body[name] else name
 
 
-def _check(rule: Rule) -> Judge:
+def _check(rule: Rule, present: frozenset[str]) -> Judge | None:
     (name,), test = rule.names, NUMBERS[rule.values[0]][0]
-    return lambda body: None if name not in body or test(body[name]) else name
+    return (lambda body: None if test(body[name]) else name) if name in present else None
 
 
-def _order(rule: Rule) -> Judge:
-    names, strict = rule.names, bool(rule.values)
+def _order(rule: Rule, present: frozenset[str]) -> Judge | None:
+    names = [name for name in rule.names if name in present]
+    pairs, strict = tuple(pairwise(names)), bool(rule.values)
+    if not pairs:
+        return None
 
     def judge(body: Mapping[str, Any]) -> str | None:
-        before = None
-        for name in names:
-            value = body.get(name)
-            if value is None:
-                continue
-            if before is not None and not _follows(before, value, strict):
+        for before, name in pairs:
+            if not _follows(body[before], body[name], strict):
                 return name
-            before = value
         return None
 
     return judge
@@ -327,9 +350,10 @@ def _follows(before: Any, value: Any, strict: bool) -> bool:
     return bool(before < value if strict else before <= value)
 
 
-_FORMS: Mapping[str, Callable[[Rule], Judge]] = {
+_FORMS: Mapping[str, Callable[[Rule, frozenset[str]], Judge | None]] = {
     "require": _require,
     "allow": _allow,
     "include": _include,
     "check": _check,
+    "order": _order,
 }
