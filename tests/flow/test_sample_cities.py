@@ -147,7 +147,8 @@ def test_edits_are_read_and_survive_a_restart(at: tuple[str, str], edited: Edite
 
 
 def test_every_feed_is_declared(declarations: dict[str, Declaration]) -> None:
-    assert {(code, feed.name) for code, declared in declarations.items() for feed in declared.feeds} == set(FEEDS)
+    found = {(feed.code, feed.name) for declared in declarations.values() for feed in declared.feeds}
+    assert found == set(FEEDS)
 
 
 def test_a_directory_holds_one_sample(tmp_path: Path) -> None:
