@@ -1,26 +1,25 @@
-"""The cooperation framework: agreements, members, and which groups of fields each partner receives, when and why.
+"""The cooperation framework: agreements, members, which groups of fields each partner receives, when and why.
 
-Rule 1. Open fields travel with every shared record: a share names sealed groups and can withhold nothing else.
-Rule 2. Allow-list: what no share names is not shared; unknown kinds, codes and dates outside membership get nothing.
-Rule 3. Two members share under an agreement only while it is in force and both are members. `joined` and `in_force` are
-first days, `left` and `until` last days (有效期至), all local dates of the agreement's time zone.
+Rule 1. Open fields travel with every shared record: a share names sealed groups and withholds nothing else.
+Rule 2. Allow-list: what no share names is not shared; unknown kinds, codes and dates get nothing.
+Rule 3. Two members share under an agreement only while it is in force and both are members. `joined` and
+`in_force` are first days, `left` and `until` last days (有效期至), all in the agreement's time zone.
 Rule 4. Several agreements add up: the union of their groups, and every clause that gives one.
-Rule 5. A share with `only: correspondent` gives its groups only for records that run between the two, such as their letters.
-Rule 6. Records of the hub itself go whole to the members of the agreement they speak of; an origin sees its own records.
-Pure: dates and kinds are arguments. Configuration comes in through `parse_framework`, the ledger through `from_texts`;
-`text` is what goes on the ledger, and holds all that rebuilding takes.
+Rule 5. A share with `only: correspondent` gives its groups only for letters between the two.
+Rule 6. Records of the hub go whole to the members of the agreement they speak of; an origin sees its own.
+Pure: dates and kinds are arguments. Configuration comes in through `parse_framework`, the ledger through
+`from_texts`; `text` is what goes on the ledger, and holds all that rebuilding takes.
 """
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, time, timedelta
-from difflib import get_close_matches
 from typing import Any, NamedTuple, Protocol
 
 from marshmallow import Schema, ValidationError, fields, validate
 
-from adapters.declared import Code, DeclarationError, Doc, check
+from adapters.declared import Code, DeclarationError, Doc, check, did_you_mean
 from hub.canonical import decode, encode, unb64
 from hub.errors import RecordError
 from hub.note import parse_vkey
@@ -76,7 +75,7 @@ _term = re.compile(r"([1-9][0-9]{0,4}) (minute|hour|day|working day)s?").fullmat
 
 
 def parse_term(text: str) -> Term:
-    """The term of a text such as "30 minutes", "24 hours", "10 days" or "5 working days"; ValueError otherwise."""
+    """The term of a text such as "30 minutes", "24 hours" or "5 working days"; ValueError otherwise."""
     match = _term(text)
     if not match:
         raise ValueError("not a term")
@@ -84,13 +83,13 @@ def parse_term(text: str) -> Term:
 
 
 class Selector(NamedTuple):
-    """Whom a share means: `how` is all, tier, codes, except, peers or superior; `what` the tier or the codes."""
+    """Whom a share means: `how` is all, tier, codes, except, peers or superior; `what` the tier or codes."""
 
     how: str
     what: tuple[str, ...] = ()
 
     def picks(self, member: "Member", origin: "Member") -> bool:
-        """Whether it means this member, where `origin` is the sharing side (only peers and superior look at it)."""
+        """Whether it means this member; `origin` is the sharing side, which peers and superior look at."""
         match self.how:
             case "tier":
                 return member.tier in self.what
@@ -112,7 +111,7 @@ class Selector(NamedTuple):
 
 
 def superior(code: str) -> str | None:
-    """The code one tier above by GB/T 2260: 330483100 -> 330483 -> 330400; None above a city and for other codes."""
+    """The code one tier above by GB/T 2260: 330483100 -> 330483 -> 330400; None above a city."""
     if not (code.isascii() and code.isdigit()):
         return None
     if len(code) in (9, 12):
@@ -124,7 +123,10 @@ def superior(code: str) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One jurisdiction. `first_key` is the base64 SHA-256 of its first key/v1 text, `http_keys` the vkeys it calls with."""
+    """One jurisdiction.
+
+    `first_key` is the base64 SHA-256 of its first key/v1 text, `http_keys` are the vkeys it calls with.
+    """
 
     code: str
     name: Mapping[str, str]
@@ -152,7 +154,7 @@ class Membership(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What one side gives the other: sealed groups of a kind, the clause that says so, its purpose and legal basis.
+    """What one side gives the other: sealed groups of a kind, the clause that says so, purpose and basis.
 
     With `correspondent`, only for records that name the receiver as their sender or addressee (Rule 5).
     """
@@ -195,7 +197,7 @@ class Agreement:
 
 
 class Decision(NamedTuple):
-    """Whether a record goes to a partner, which sealed groups with it, and the clauses ("agreement: clause") that say so."""
+    """Whether a record goes to a partner, which groups with it, and the clauses ("agreement: clause")."""
 
     shared: bool
     groups: frozenset[str]
@@ -210,7 +212,7 @@ _Table = dict[tuple[str, str, str | None, bool], Decision]
 
 
 class KindLike(Protocol):
-    """What the framework asks of a kind: its sealed groups, and the field names to explain a wrong group by."""
+    """What the framework asks of a kind: its sealed groups, and its fields to explain a wrong group by."""
 
     @property
     def groups(self) -> tuple[str, ...]: ...
@@ -242,10 +244,10 @@ class Framework:
         agreement: str | None = None,
         between: Collection[str] = (),
     ) -> Decision:
-        """What partner `to` receives of a record of `origin`; NOTHING for whatever is not known or not agreed.
+        """What partner `to` receives of a record of `origin`; NOTHING where something is not known or agreed.
 
-        `agreement` narrows to one agreement, and names the one that a record of the hub speaks of. `between` are the
-        regions the record runs between, as `correspondents` finds them (Rule 5).
+        `agreement` narrows to one agreement, and names the one that a record of the hub speaks of. `between`
+        are the regions the record runs between, as `correspondents` finds them (Rule 5).
         """
         if origin == to:
             known = kind in self.groups and (to in self.members or to == HUB)
@@ -303,7 +305,7 @@ class Framework:
         return pins | ({HUB: self.hub_first_key} if self.hub_first_key else {})
 
     def with_pins(self, first_keys: Mapping[str, str], http_keys: Mapping[str, Sequence[str]]) -> "Framework":
-        """The same framework with keys made at run time; ValueError for a code that is no member and not `hub`."""
+        """The same framework with keys made at run time; ValueError for a code that is no member's."""
         unknown = (set(first_keys) - {HUB} | set(http_keys)) - set(self.members)
         if unknown:
             raise ValueError(f"not members: {', '.join(sorted(unknown))}")
@@ -318,7 +320,7 @@ class Framework:
         return replace(self, members=members, hub_first_key=first_keys.get(HUB, self.hub_first_key))
 
     def view_for(self, to: str, on: date) -> dict[str, Any]:
-        """The framework as one partner sees it on a date: its agreements, what it receives and gives, every pin. JSON-able."""
+        """What one partner sees on a date: its agreements, what it receives and gives, pins. JSON-able."""
         return {
             "member": to,
             "on": on.isoformat(),
@@ -349,7 +351,7 @@ class Framework:
                 yield {side: code} | plain
 
     def text(self, agreement: str) -> bytes:
-        """Canonical JSON of one agreement with its members, pins and groups: what its framework record carries."""
+        """Canonical JSON of one agreement with members, pins and groups: what its record carries."""
         found = self.agreements[agreement]
         codes = sorted({stay.code for stay in found.members})
         kinds = sorted(
@@ -366,7 +368,7 @@ class Framework:
 
 
 def correspondents(open_: Mapping[str, Any]) -> tuple[str, ...]:
-    """The regions that a record's open fields name as sender and addressee, in their short form; empty for most kinds."""
+    """The regions a record's open fields name as sender and addressee, in short form."""
     found = (open_.get("from_region"), open_.get("to_region"))
     return tuple(_short(code) for code in found if isinstance(code, str))
 
@@ -434,9 +436,9 @@ def _agreement_plain(agreement: Agreement) -> dict[str, Any]:
 
 
 def from_texts(texts: Mapping[str, bytes]) -> Framework:
-    """The framework that these agreement texts describe (agreement -> `text`); RecordError where one is not such a text.
+    """The framework these texts describe (agreement -> `text`); RecordError where one is not such a text.
 
-    It knows only the kinds and members the texts name. Where two texts tell of one member, the later one is believed.
+    It knows only the kinds and members the texts name. Where two tell of one member, the later is believed.
     """
     members: dict[str, Member] = {}
     agreements: dict[str, Agreement] = {}
@@ -661,13 +663,6 @@ class _FrameworkYaml(Schema):
 _Say = Callable[[Sequence[str | int], str, str, str], None]
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A remedy naming the nearest known word, or all of them."""
-    known = sorted(known)
-    near = get_close_matches(word, known, 1, 0.5)
-    return f"did you mean {near[0]}?" if near else f"known are {', '.join(known) or 'none'}"
-
-
 def parse_framework(doc: Doc, kinds: Mapping[str, KindLike] | None) -> Framework:
     """The framework that framework.yaml declares; DeclarationError with every problem at once.
 
@@ -851,7 +846,7 @@ def notes(framework: Framework, on: date) -> list[str]:
         name = f"{member.name['en']} {code}"
         if member.custody == "self" and not member.first_key:
             found.append(
-                f"{name} signs itself but has no first_key yet: its pushes are refused · 自签成员尚未登记 first_key"
+                f"{name} signs itself but has no first_key yet: pushes are refused · 自签成员未登记 first_key"
             )
         if not any(code in (s.code for s in a.members) for a in framework.agreements.values()):
             found.append(f"{name} is a member of no agreement · 未加入任何协议")
@@ -869,9 +864,9 @@ def notes(framework: Framework, on: date) -> list[str]:
 
 
 class Change(NamedTuple):
-    """What partner `to` gains or loses of an origin's records under one agreement; "open" stands for the record itself.
+    """What partner `to` gains or loses of an origin's records under one agreement; "open": the record itself.
 
-    `elsewhere` are those of the named groups that another agreement gave before (gained) or still gives (lost).
+    `elsewhere` are the groups among them that another agreement gave before (gained) or still gives (lost).
     With `direct`, only of records that run between the two.
     """
 
@@ -905,9 +900,9 @@ def _given(framework: Framework, on: date) -> _Given:
 
 
 def diff(old: Framework, new: Framework, on: date, was: date | None = None) -> list[Change]:
-    """Who gains or loses which group, per partner, origin, kind and agreement: the old on `was`, the new on `on`.
+    """Who gains or loses which group, per partner, origin, kind, agreement: old on `was`, new on `on`.
 
-    Without `was` both are taken on `on`, so that only the change of the text shows; with it, days that passed show too.
+    Without `was` both are taken on `on`: only the change of the text shows; with it, days passed show too.
     """
     before, after = _given(old, was or on), _given(new, on)
     changes = []

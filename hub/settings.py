@@ -1,9 +1,9 @@
-"""Settings: the config folder read into frozen values, every problem of every file at once with file and line.
+"""Settings: the config folder read into frozen values, every problem of every file at once with its line.
 
-Owns hub.yaml, the secrets it refers to, the catalogue of regions, and what only shows when the files are held against
-each other (a declaration's code is a member, kinds exist, a name fits its region code). framework.yaml, the kinds and
-the cities' declarations are read by their own rooms. Secrets are references, env:NAME or file:PATH; they are read when
-they are needed, and no message ever holds one. Relative paths start at the folder that holds hub.yaml.
+Owns hub.yaml, the secrets it refers to, the catalogue of regions, and what only shows when the files are held
+against each other: a declaration's code is a member, kinds exist, a name fits its region code. The other files
+are read by their own rooms. Secrets are references, env:NAME or file:PATH, read when they are needed; no message
+ever holds one. Relative paths start at the folder that holds hub.yaml.
 May never write, and never opens a network connection.
 """
 
@@ -13,21 +13,23 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from adapters.declaration import Declaration
-from adapters.declaration import load as load_declaration
 from marshmallow import Schema, ValidationError, fields, validate
 
-from adapters.declared import Code, DeclarationError, Doc, read_yaml
+from adapters.connection import problems_of
+from adapters.declaration import Declaration
+from adapters.declaration import load as load_declaration
+from adapters.declared import Code, DeclarationError, Doc, did_you_mean, read_yaml
 from adapters.declared import check as check_shape
 from hub import framework as rules
 from hub.errors import ConfigError
-from hub.framework import Framework, did_you_mean, parse_framework, span_field
+from hub.framework import Framework, parse_framework, span_field
 from hub.kinds import Kind, load_kinds
 from hub.note import is_name
 
@@ -36,13 +38,12 @@ T = TypeVar("T")
 _MOST_SECRET = 64 << 10
 _PATHS = ("directory", "ca_file")
 _reference = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]{0,127}|file:[^\x00-\x1f]{1,1000}").fullmatch
-_secret_name = re.compile(r"(?:.*_)?(?:key|secret|password|passwd|token|passphrase|ak|sk)").fullmatch
 _host_name = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?").fullmatch
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one caller may take: the largest request body in bytes, and how many of its nonces are remembered."""
+    """What one caller may take: the largest request body in bytes, and how many nonces are remembered."""
 
     body_bytes: int = 9 << 20
     nonces_per_key: int = 10_000
@@ -50,7 +51,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class HubSettings:
-    """hub.yaml. `name` stands in every signature; `head` is the head file, None for the place the app chooses.
+    """hub.yaml. `name` stands in every signature; `head` is the head file, None where the app chooses.
 
     `passphrase` is a secret's reference, `tiles` says who may read the ledger tiles: members or everybody.
     """
@@ -72,7 +73,7 @@ class HubSettings:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The whole configuration. `folder` is where relative secrets start, `regions` region code -> Chinese name."""
+    """The whole configuration. `folder` holds hub.yaml, `regions` is region code -> Chinese name."""
 
     folder: Path
     hub: HubSettings
@@ -112,7 +113,7 @@ def is_reference(text: object) -> bool:
 
 
 def secret(reference: str, base: Path) -> str:
-    """The secret behind env:NAME or file:PATH (relative to `base`); ConfigError naming the reference, never the value."""
+    """The secret behind env:NAME or file:PATH (from `base` on); ConfigError names the reference alone."""
     if not is_reference(reference):
         raise ConfigError(["a secret is written as env:NAME or file:PATH; put it there and refer to it"])
     how, _, name = reference.partition(":")
@@ -161,7 +162,7 @@ def _text(valid: Callable[[str], object], expected: str, **options: Any) -> fiel
 def _is_zone(text: str) -> bool:
     try:
         ZoneInfo(text)
-    except (ValueError, OSError):
+    except (KeyError, ValueError, OSError):
         return False
     return True
 
@@ -238,24 +239,23 @@ class _RegionsYaml(Schema):
 
 
 class _Reading:
-    """One pass over a config folder: what could be read, None where it could not, and every problem on the way."""
+    """One pass over a config folder: what could be read, None where it could not, and every problem."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.problems: list[str] = []
         self.declarations: dict[str, Declaration] = {}
-        self.places: dict[str, Path] = {}
         if not folder.is_dir():
             self.problems.append(f"{folder}: is not a folder; name the one that holds hub.yaml")
             return
         self.docs = {
-            name: self._take(lambda name=name: read_yaml(folder / name))  # type: ignore[misc]
+            name: self._take(partial(read_yaml, folder / name))
             for name in ("hub.yaml", "framework.yaml", "catalogue/regions.yaml")
         }
-        self.kinds = self._take(lambda: load_kinds(folder / "kinds"))
+        self.kinds = self._take(partial(load_kinds, folder / "kinds"))
         self.framework = self._with("framework.yaml", lambda doc: parse_framework(doc, self.kinds))
         self.hub = self._with("hub.yaml", lambda doc: _hub_of(doc, folder))
-        self.regions = self._with("catalogue/regions.yaml", lambda doc: _Regions.of(doc))
+        self.regions = self._with("catalogue/regions.yaml", _Regions.of)
         if self.hub:
             self._read_declarations(self.hub.adapters)
         self.problems += [*self._check_declarations(), *self._check_connections(), *self._check_regions()]
@@ -270,41 +270,34 @@ class _Reading:
 
     def _with(self, name: str, read: Callable[[Doc], T]) -> T | None:
         doc = self.docs[name]
-        return None if doc is None else self._take(lambda: read(doc))
+        return None if doc is None else self._take(partial(read, doc))
 
     def _read_declarations(self, places: Iterable[Path]) -> None:
         for path in (path for place in places for path in _declaration_files(place)):
-            found = self._take(lambda path=path: load_declaration(path))  # type: ignore[misc]
-            if found and found.code in self.places:
+            found = self._take(partial(load_declaration, path))
+            if found and (first := self.declarations.setdefault(found.code, found)) is not found:
                 mend = "keep one file for each jurisdiction"
-                self.problems.append(
-                    _at(path, ("code",), f"also declared by {self.places[found.code].name}", mend)
-                )
-            elif found:
-                self.declarations[found.code], self.places[found.code] = found, path
+                self.problems.append(found.doc.problem(("code",), f"also declared by {first.doc.path}", mend))
 
     def _check_declarations(self) -> Iterator[str]:
-        for code, declaration in self.declarations.items():
-            path = self.places[code]
+        for declaration in self.declarations.values():
             for n, feed in enumerate(declaration.feeds):
                 if self.kinds is not None and feed.kind not in self.kinds:
                     mend = did_you_mean(feed.kind, self.kinds)
-                    yield _at(path, ("feeds", n, "kind"), f"unknown kind {feed.kind!a}", mend)
-                for origin in feed.origins:
-                    if self.framework and origin != code and origin not in self.framework.members:
-                        yield _at(
-                            path,
-                            ("feeds", n, "origin"),
-                            f"{origin!a} is no member in framework.yaml",
-                            "add it there",
-                        )
-            if self.framework and code not in self.framework.members and self._writes_itself(declaration):
-                mend = did_you_mean(code, self.framework.members)
-                yield _at(path, ("code",), f"{code!a} is no member in framework.yaml", mend)
+                    yield declaration.doc.problem(("feeds", n, "kind"), "no such kind in kinds/", mend)
+            if self.framework:
+                yield from self._check_origins(declaration, self.framework.members)
 
     @staticmethod
-    def _writes_itself(declaration: Declaration) -> bool:
-        return any(declaration.code in feed.origins for feed in declaration.feeds)
+    def _check_origins(declaration: Declaration, members: Mapping[str, Any]) -> Iterator[str]:
+        told = set()
+        for n, feed in enumerate(declaration.feeds):
+            for origin in feed.origins:
+                if origin not in members and origin not in told:
+                    told.add(origin)
+                    at = ("code",) if origin == declaration.code else ("feeds", n, "origin")
+                    mend = did_you_mean(origin, members)
+                    yield declaration.doc.problem(at, f"{origin} is no member in framework.yaml", mend)
 
     def _check_connections(self) -> Iterator[str]:
         doc = self.docs["hub.yaml"]
@@ -353,8 +346,9 @@ class _Reading:
         """What was read; ConfigError with every problem."""
         if self.problems:
             raise ConfigError(self.problems)
-        # Without a problem everything was read.
-        assert self.hub and self.kinds is not None and self.framework and self.regions
+        # Without a problem everything was read: this only tells the type checker so.
+        if not self.hub or self.kinds is None or not self.framework or not self.regions:
+            raise ConfigError([f"{self.folder}: cannot be read"])
         return Settings(
             self.folder, self.hub, self.kinds, self.framework, self.declarations, self.regions.names
         )
@@ -371,10 +365,6 @@ class _Regions:
     def of(cls, doc: Doc) -> "_Regions":
         read = check_shape(doc, _RegionsYaml())
         return cls(read["regions"], read["former"])
-
-
-def _at(path: Path, keys: tuple[str | int, ...], what: str, mend: str) -> str:
-    return read_yaml(path).problem(keys, what, mend)
 
 
 def _declaration_files(place: Path) -> list[Path]:
@@ -414,9 +404,11 @@ def _path(folder: Path, text: str) -> Path:
 
 
 def _resolved(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    def from_here(key: str, value: Any) -> bool:
+        return key in _PATHS and isinstance(value, str) and not is_reference(value)
+
     return {
-        key: str(_path(folder, value)) if key in _PATHS and isinstance(value, str) else value
-        for key, value in values.items()
+        key: str(_path(folder, value)) if from_here(key, value) else value for key, value in values.items()
     }
 
 
@@ -435,26 +427,8 @@ def _hub_problems(doc: Doc, read: Mapping[str, Any], folder: Path) -> Iterator[s
                 ("adapters", n), "no folder with declarations, and no .yaml file", "mend the path"
             )
     for code, values in read["connections"].items():
-        for key, value in values.items():
-            yield from _connection_problems(doc, ("connections", code, key), key, value)
-
-
-def _connection_problems(doc: Doc, at: tuple[str, ...], key: str, value: Any) -> Iterator[str]:
-    if isinstance(value, dict | list):
-        yield doc.problem(at, "expected one value")
-    elif _secret_name(key) and value is not None and not is_reference(value):
-        yield doc.problem(at, "a secret written out", "write env:NAME or file:PATH and put the secret there")
-    elif isinstance(value, str) and _holds_password(value):
-        yield doc.problem(
-            at, "an address with a password in it", "write the whole address as env:NAME or file:PATH"
-        )
-
-
-def _holds_password(text: str) -> bool:
-    try:
-        return bool(urlsplit(text).password)
-    except ValueError:
-        return False
+        for key, what in problems_of(values).items():
+            yield doc.problem(("connections", code, key), what)
 
 
 def load(config: Path) -> Settings:
@@ -463,7 +437,7 @@ def load(config: Path) -> Settings:
 
 
 def check(config: Path, on: date | None = None) -> tuple[list[str], list[str]]:
-    """Every problem of a config folder, and what is no problem but worth knowing on that date (today unless told)."""
+    """Every problem of a config folder, and what is worth knowing without being one (today, or on a date)."""
     reading = _Reading(config)
     if reading.problems:
         return reading.problems, []
@@ -473,10 +447,12 @@ def check(config: Path, on: date | None = None) -> tuple[list[str], list[str]]:
 
 def _notes(settings: Settings) -> Iterator[str]:
     if settings.hub.name.split("/")[0].endswith(".example"):
-        yield "hub.yaml: name is the example's; choose your own before the first start, it stands in every signature · 请更改平台名称"
+        mend = "choose your own before the first start, it stands in every signature"
+        yield f"hub.yaml: name is the example's; {mend} · 请更改平台名称"
     how, _, name = settings.hub.passphrase.partition(":")
     if how == "env" and not os.environ.get(name):
         yield f"hub.yaml: {settings.hub.passphrase} is not set here · 环境变量未设置"
     for code, member in settings.framework.members.items():
         if member.custody == "custodial" and not settings.sources(code):
-            yield f"{member.name['en']} {code} is custodial, but no declaration reads it · 代管成员没有数据接入声明"
+            name = f"{member.name['en']} {code}"
+            yield f"{name} is custodial, but no declaration reads it · 代管成员没有数据接入声明"

@@ -1,4 +1,4 @@
-"""The framework's decisions against a naive oracle, its text there and back, its differences, and the shipped agreements."""
+"""The framework's decisions against a naive oracle, its text there and back, differences, and as shipped."""
 
 from dataclasses import dataclass, field
 from datetime import date
@@ -31,8 +31,13 @@ KINDS = {
     "framework/1": Kind(("terms",)),
 }
 TIERS = {
-    "330400": "city", "330500": "city", "330483": "county", "330503": "county", "330483100": "town", "330503102": "town"
-}  # fmt: skip
+    "330400": "city",
+    "330500": "city",
+    "330483": "county",
+    "330503": "county",
+    "330483100": "town",
+    "330503102": "town",
+}
 ABOVE = {"330483": "330400", "330503": "330500", "330483100": "330483", "330503102": "330503"}
 DAYS = [f"2024-01-{day:02}" for day in range(1, 13)]
 
@@ -172,7 +177,7 @@ ASKED = st.tuples(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(frameworks(), st.lists(ASKED, min_size=20, max_size=60))
 def test_decides_as_the_naive_reading_of_the_file_does(plain: dict[str, Any], asked: list[Any]) -> None:
     framework = parse(plain)
@@ -367,6 +372,24 @@ def test_nothing_before_the_cooperation_began() -> None:
     assert framework.decide("case/1", "341882", "330522", date(2022, 9, 1)).shared
 
 
+def test_first_and_last_days_are_both_inside(tmp_path: Path) -> None:
+    text = (ROOT / "config" / "framework.yaml").read_text(encoding="utf-8")
+    text = text.replace("in_force: 2022-09-01", "in_force: 2022-09-01\n    until: 2024-12-31")
+    text = text.replace(
+        '{code: "330523", joined: 2022-09-01}', '{code: "330523", joined: 2022-10-01, left: 2023-06-30}'
+    )
+    path = tmp_path / "framework.yaml"
+    path.write_text(text, encoding="utf-8")
+    framework = parse_framework(read_yaml(path), load_kinds(ROOT / "config" / "kinds"))
+    for code, day, inside in (
+        ("341882", "2022-08-31", False), ("341882", "2022-09-01", True), ("341882", "2024-12-31", True),
+        ("341882", "2025-01-01", False), ("330523", "2022-09-30", False), ("330523", "2022-10-01", True),
+        ("330523", "2023-06-30", True), ("330523", "2023-07-01", False),
+    ):  # fmt: skip
+        assert framework.decide("case/1", "330522", code, date.fromisoformat(day)).shared is inside
+        assert framework.decide("case/1", code, "330522", date.fromisoformat(day)).shared is inside
+
+
 def test_full_names_and_numbers_travel_only_between_the_two_sides_of_a_letter() -> None:
     framework = shipped()
     kinds = load_kinds(ROOT / "config" / "kinds")
@@ -393,8 +416,14 @@ def test_the_shipped_agreements_are_worth_one_note() -> None:
 
 @pytest.mark.parametrize(
     ("text", "plain"),
-    [("30 minutes", "30 minutes"), ("1 hour", "1 hour"), ("1 hours", "1 hour"), ("10 days", "10 days"), ("5 working days", "5 working days")],
-)  # fmt: skip
+    [
+        ("30 minutes", "30 minutes"),
+        ("1 hour", "1 hour"),
+        ("1 hours", "1 hour"),
+        ("10 days", "10 days"),
+        ("5 working days", "5 working days"),
+    ],
+)
 def test_terms_read_as_people_write_them(text: str, plain: str) -> None:
     term = rules.parse_term(text)
     assert str(term) == plain and rules.parse_term(plain) == term

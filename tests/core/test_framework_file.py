@@ -1,4 +1,4 @@
-"""Wrong framework files: every problem at once, each with its line, what is wrong, how to mend it, and a word in Chinese."""
+"""Wrong framework files: every problem at once, each with line, remedy, and a word in Chinese."""
 
 from copy import deepcopy
 from dataclasses import replace
@@ -55,8 +55,16 @@ INSPECTED = f"kind: inspection/1\n        from: all\n        to: peers\n        
         (TONGXIANG, TONGXIANG.replace("custody:", "custodi:"), "custodi: unknown key; did you mean custody?"),
         (TONGXIANG, TONGXIANG.replace('"', "", 2), "put it in quotes"),
         (TONGXIANG, TONGXIANG.replace("}, tier", ", fr: x}, tier"), "members.330483.name.fr: unknown key"),
-        (TONGXIANG, TONGXIANG.replace("custodial}", "self, first_key: abc}"), "first_key: expected the base64 SHA-256"),
-        (TONGXIANG, TONGXIANG.replace("custodial}", "self, http_keys: [x+00+AA==]}"), "http_keys.0: expected a vkey"),
+        (
+            TONGXIANG,
+            TONGXIANG.replace("custodial}", "self, first_key: abc}"),
+            "first_key: expected the base64 SHA-256",
+        ),
+        (
+            TONGXIANG,
+            TONGXIANG.replace("custodial}", "self, http_keys: [x+00+AA==]}"),
+            "http_keys.0: expected a vkey",
+        ),
         (JOINED, '{code: "330483", joined: 2022-02-30}', "members.2.joined: expected a date like 2022-05-01"),
         ('night: "02:00"', 'night: "2 am"', 'jiahu.night: expected a time of day in quotes like "02:00"'),
         ('night: "02:00"', 'night: "02:60"', "jiahu.night: expected a time of day"),
@@ -65,14 +73,22 @@ INSPECTED = f"kind: inspection/1\n        from: all\n        to: peers\n        
         ("when_ended: keep", "when_ended: burn", "jiahu.when_ended: "),
         ("decision: 90 days", "decision: ninety days", 'deadlines.decision: expected a term like "10 days"'),
         ("clause: 案件信息互通互认\n", "\n", "clause: is missing"),
-        ("        only: correspondent", "        only: friends", "only: expected correspondent, or leave it out"),
+        (
+            "        only: correspondent",
+            "        only: friends",
+            "only: expected correspondent, or leave it out",
+        ),
         ("from: all", "from: everyone", "from: expected all, {tier: county}"),
         ("from: all", "from: peers", "from: expected all, {tier: county}"),
         ("from: all", "from: {codes: [330483]}", "from: expected codes in quotes"),
         # what the shape cannot say
         (TONGXIANG, TONGXIANG.replace('"330483"', '"33 0483"'), "members.33 0483: not a member's code"),
         (TONGXIANG, TONGXIANG.replace('"330483"', '"hub"'), "members.hub: not a member's code"),
-        (JOINED, '{code: "330438", joined: 2022-05-01}', "330438 is not under `members`; did you mean 330483?"),
+        (
+            JOINED,
+            '{code: "330438", joined: 2022-05-01}',
+            "330438 is not under `members`; did you mean 330483?",
+        ),
         (JOINED, '{code: "330483", joined: 2022-04-30}', "joins while the agreement is not in force"),
         (JOINED, JOINED[:-1] + ", left: 2022-04-30}", "members.2.left: leaves before it joins"),
         (JOINED, f"{JOINED}\n      - {JOINED}", "members.3: the dates of 330483 overlap an earlier entry"),
@@ -81,21 +97,33 @@ INSPECTED = f"kind: inspection/1\n        from: all\n        to: peers\n        
             f'{JOINED[:-1]}, left: 2023-01-01}}\n      - {{code: "330483", joined: 2023-01-01}}',
             "members.3: the dates of 330483 overlap an earlier entry",
         ),
-        ("in_force: 2022-05-01", "in_force: 2022-05-01\n    until: 2021-01-01", "jiahu.until: ends before it begins"),
+        (
+            "in_force: 2022-05-01",
+            "in_force: 2022-05-01\n    until: 2021-01-01",
+            "jiahu.until: ends before it begins",
+        ),
         ("decision: 90 days", "decisions: 90 days", "not a deadline the hub keeps; did you mean decision?"),
         ("  jiahu:", "  Jia-Hu:", "agreements.Jia-Hu: not an agreement's name"),
         ("kind: case/1", "kind: case/2", "kind: unknown kind 'case/2'; did you mean case/1?"),
         ("kind: case/1", "kind: framework/1", "kind: records of the hub are not shared by rule"),
         ("to: peers", "to: {tier: conty}", "to: 'conty' is not a tier; did you mean county?"),
-        ("to: peers", 'to: {codes: ["341882"]}', "to: '341882' is no member of jiahu; did you mean "),
-        (GROUPS, "groups: [facts, party_maskd]", "case/1 has no group 'party_maskd'; did you mean party_masked?"),
+        ("to: peers", 'to: {codes: ["341882"]}', "to: '341882' is no member of jiahu; known here: 330400"),
+        (
+            GROUPS,
+            "groups: [facts, party_maskd]",
+            "case/1 has no group 'party_maskd'; did you mean party_masked?",
+        ),
         (GROUPS, "groups: [facts, facts]", "groups.1: named twice"),
-        (GROUPS, "groups: [facts, party_name]", "'party_name' is a field, and a rule shares whole groups; name its group party"),
+        (
+            GROUPS,
+            "groups: [facts, party_name]",
+            "'party_name' is a field, and a rule shares whole groups; name its group",
+        ),
         # open fields always travel
         (GROUPS, "groups: [facts, decided_on]", "'decided_on' is open in case/1: open fields always travel"),
         (GROUPS, "groups: [facts, open]", "'open' is open in case/1: open fields always travel"),
     ],
-)  # fmt: skip
+)
 def test_says_what_is_wrong_and_where(
     tmp_path: Path, kinds: dict[str, Kind], old: str, new: str, expected: str
 ) -> None:

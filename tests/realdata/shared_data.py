@@ -1,4 +1,4 @@
-"""Where the real data sets lie: the folder CROSSREGION_SHARED names, or ../shared/data beside the repository."""
+"""Where the real data sets lie: the folder CROSSREGION_SHARED names, or ../shared/data by the repository."""
 
 import os
 from pathlib import Path
@@ -13,7 +13,6 @@ def shared(name: str) -> Path:
     named = os.environ.get("CROSSREGION_SHARED")
     folder = (Path(named) if named else ROOT.parent / "shared" / "data") / name
     if not folder.is_dir():
-        pytest.skip(
-            f"real data set {name} is not here; set CROSSREGION_SHARED to the folder that holds it", allow_module_level=True
-        )
+        mend = "set CROSSREGION_SHARED to the folder that holds it"
+        pytest.skip(f"real data set {name} is not here; {mend}", allow_module_level=True)
     return folder

@@ -1,26 +1,20 @@
-"""Every region code in config/ and adapters/ against the national list of 2023 (国家统计局 统计用区划代码)."""
+"""Every region code in config/ and adapters/ against the national list of 2023 (统计用区划代码)."""
 
 import csv
-import importlib.util
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from shared_data import ROOT, shared
 
 from adapters.declared import read_yaml
 
-HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
-_spec = importlib.util.spec_from_file_location("shared_data", HERE / "shared_data.py")
-assert _spec and _spec.loader
-shared_data = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(shared_data)
+DATA = shared("cn_admin_divisions")
 
-DATA = shared_data.shared("cn_admin_divisions")
-
-# 6, 9 or 12 digits standing alone, beginning with a province code; in YAML a quoted value or key, elsewhere a quoted text
-CODE = re.compile(r"""(?<![0-9A-Za-z])["']((?:1[1-5]|2[1-3]|3[1-7]|4[1-6]|5[0-4]|6[1-5])[0-9]{4}(?:[0-9]{3}|[0-9]{6})?)["']""")
+# A quoted text of 6, 9 or 12 digits that begins with a province's code.
+PROVINCE = "1[1-5]|2[1-3]|3[1-7]|4[1-6]|5[0-4]|6[1-5]"
+CODE = re.compile(rf"""(?<![0-9A-Za-z])["']((?:{PROVINCE})[0-9]{{4}}(?:[0-9]{{3}}|[0-9]{{6}})?)["']""")
 
 
 def national() -> dict[str, str]:
@@ -61,7 +55,9 @@ def test_the_catalogue_is_the_national_list_word_for_word() -> None:
 
 def test_members_carry_the_national_name_of_their_code() -> None:
     members = read_yaml(ROOT / "config" / "framework.yaml").value["members"]
-    assert {code: member["name"]["zh"] for code, member in members.items()} == {code: NATIONAL[code] for code in members}
+    assert {code: member["name"]["zh"] for code, member in members.items()} == {
+        code: NATIONAL[code] for code in members
+    }
 
 
 def test_declarations_carry_the_national_name_of_their_code() -> None:
@@ -83,7 +79,9 @@ def test_every_region_code_written_exists(path: Path) -> None:
 
 def test_a_code_that_does_not_exist_would_be_found(tmp_path: Path) -> None:
     path = tmp_path / "x.yaml"
-    path.write_text('a: "330438"\n"330483": b\nc: [\'330483199\', "330483100000", "610828103"]\n', encoding="utf-8")
+    path.write_text(
+        'a: "330438"\n"330483": b\nc: [\'330483199\', "330483100000", "610828103"]\n', encoding="utf-8"
+    )
     assert codes(path) == {"330438": 1, "330483": 2, "330483199": 3, "330483100000": 3, "610828103": 3}
     assert "330438" not in NATIONAL and "330483199" not in NATIONAL
     assert NATIONAL["330483100"] != NATIONAL["610828103"]  # 乌镇镇 and 乌镇: the code is the identity
