@@ -1,1 +1,1 @@
-"""How each jurisdiction's own system is read: declarations, transports and gateway signatures; never imports `hub`."""
+"""How each jurisdiction's own system is read: declarations, transports, gateways; never imports `hub`."""

@@ -1,8 +1,10 @@
-"""What every source of records is: the Source protocol, the shapes that travel through it, and its three errors.
+"""What every source of records is: the Source protocol, the shapes that travel through it, and its
+three errors.
 
-A source yields pages of rows; a mapper turns one row into one body. Errors say what to do next: `Retry` (the far side is
-busy or gone: try later), `Look` (a person must look: refused signature, changed format, unreadable file) and `Refuse`
-(this one row cannot be mapped: quarantine it, go on). None of them carries a value of a row.
+A source yields pages of rows; a mapper turns one row into one body. Errors say what to do next:
+`Retry` (the far side is busy or gone: try later), `Look` (a person must look: refused signature,
+changed format, unreadable file) and `Refuse` (this one row cannot be mapped: quarantine it, go on).
+None of them carries a value of a row.
 """
 
 from collections.abc import Iterator, Mapping
@@ -25,14 +27,14 @@ def faulty(where: str, what: str) -> Row:
 
 
 class Page(NamedTuple):
-    """Some rows, in the source's order, and the cursor that is reached once ALL pages of this read are stored."""
+    """Some rows, in the source's order, and the cursor reached once ALL pages of this read are stored."""
 
     rows: list[Row]
     cursor: str | None = None
 
 
 class Mapped(NamedTuple):
-    """One row as a kind's body: `key` is the source key as canonical JSON text, `retract` true for a deletion row."""
+    """One row as a kind's body; `key` is the source key as canonical JSON, `retract` marks a deletion."""
 
     origin: str
     key: str
@@ -57,7 +59,10 @@ class Look(SourceError):
 
 
 class Refuse(SourceError):
-    """This row cannot be mapped; `field` is the source column at fault, `key` and `origin` are set where they could still be read."""
+    """This row cannot be mapped.
+
+    `field` is the source column at fault, `key` and `origin` are set where they could still be read.
+    """
 
     def __init__(self, where: str, field: str, what: str, mend: str = "") -> None:
         super().__init__(f"{where}: {field}" if field else where, what, mend)

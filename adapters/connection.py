@@ -1,7 +1,8 @@
 """How one feed's system is reached: addresses as declared, secrets only by reference.
 
-Owns the resolution of `connection:`. Nothing is looked up until a transport asks, and no secret ever stands in an
-error. A value of the form env:NAME or file:PATH is a reference; what is not in PLAIN must be one.
+Owns the resolution of `connection:`. Nothing is looked up until a transport asks, and no secret
+ever stands in an error. A value of the form env:NAME or file:PATH is a reference; what is not in
+PLAIN must be one.
 """
 
 import re
@@ -52,7 +53,7 @@ class Connection:
     base: Path
 
     def get(self, name: str) -> str | None:
-        """The value of a name, its reference resolved; None where there is none; Look where it cannot be had."""
+        """The value of a name, its reference resolved; None where there is none, Look where it fails."""
         value = self.values.get(name)
         if value is None:
             return None

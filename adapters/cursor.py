@@ -1,8 +1,9 @@
 """Cursors of incremental reads: text in, text out, in the source's own spelling.
 
-Pure. A cursor is the highest value of a column seen so far: a whole number, an ISO-like time ("2026-11-22 17:03:11",
-with T, offset or fraction as the source writes them; bare times are +08:00), or text that is only compared. Reading
-again from `cursor - lag` is harmless (what did not change is not stored twice) and finds what was committed late.
+Pure. A cursor is the highest value of a column seen so far: a whole number, an ISO-like time
+("2026-11-22 17:03:11", with T, offset or fraction as the source writes them; bare times are
++08:00), or text that is only compared. Reading again from `cursor - lag` is harmless (what did not
+change is not stored twice) and finds what was committed late.
 """
 
 import re
@@ -11,7 +12,8 @@ from typing import Any
 
 CHINA = timezone(timedelta(hours=8))
 _TIME = re.compile(
-    r"([0-9]{4})([-/])([0-9]{2})[-/]([0-9]{2})([T ])([0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.[0-9]{1,9})?(Z|[+-][0-9]{2}:?[0-9]{2})?"
+    r"([0-9]{4})([-/])([0-9]{2})[-/]([0-9]{2})([T ])([0-9]{2}:[0-9]{2}:[0-9]{2})"
+    r"(?:\.[0-9]{1,9})?(Z|[+-][0-9]{2}:?[0-9]{2})?"
 )
 _NUMBER = re.compile(r"[0-9]{1,38}")
 
@@ -32,9 +34,10 @@ def time_of(text: str) -> datetime | None:
 
 
 def spelled_like(text: str, moment: datetime) -> str:
-    """A moment in the spelling of the cursor `text`, without a fraction."""
+    """A moment in the spelling of the cursor `text`, without a fraction; `text` itself where it is no time."""
     match = _TIME.fullmatch(text)
-    assert match
+    if not match:
+        return text
     _, dash, _, _, letter, _, offset = match.groups()
     zone = CHINA if offset is None else (time_of(text) or moment).tzinfo
     local = moment.astimezone(zone)

@@ -1,8 +1,10 @@
-"""A city as one YAML file: what it hands over, how it is reached, how its columns become a record's fields.
+"""A city as one YAML file: what it hands over, how it is reached, how its columns become a record's
+fields.
 
-Owns the reading of that file, with every problem named by file and line at once; opens nothing else. A declaration
-is data: the transforms are a closed list (`transforms`), the transports four modules beside this one. Anything they
-cannot say is said in Python, in the region's folder, with the reason.
+Owns the reading of that file, with every problem named by file and line at once; opens nothing
+else. A declaration is data: the transforms are a closed list (`transforms`), the transports four
+modules beside this one. Anything they cannot say is said in Python, in the region's folder, with
+the reason.
 """
 
 import re
@@ -11,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from marshmallow import Schema, ValidationError, fields, validate
 
@@ -67,14 +69,14 @@ class _WindowYaml(Schema):
 
 class _OriginYaml(Schema):
     class Meta:
-        include = {"from": fields.String(required=True)}
+        include: ClassVar = {"from": fields.String(required=True)}
 
     table = fields.String(required=True)
 
 
 class _OperationYaml(Schema):
     class Meta:
-        include = {"from": fields.String(required=True)}
+        include: ClassVar = {"from": fields.String(required=True)}
 
     retract = Words(required=True)
 
@@ -87,7 +89,7 @@ def _one_of(*words: str, **options: Any) -> fields.String:
 
 class _FeedYaml(Schema):
     class Meta:
-        include = {"null": fields.List(fields.String(), load_default=list)}
+        include: ClassVar = {"null": fields.List(fields.String(), load_default=list)}
 
     feed = fields.String(
         required=True,
@@ -137,7 +139,7 @@ _FOLDS = ("blanks", "entities", "width", "brackets")
 
 class _Rule(Schema):
     class Meta:
-        include = {"from": Words(), "as": fields.String(), "null": Words()}
+        include: ClassVar = {"from": Words(), "as": fields.String(), "null": Words()}
 
     join = fields.String()
     first = fields.Boolean(truthy={True}, falsy={False})
@@ -156,7 +158,7 @@ class _Text(_Cleaned):
 
 class _Code(_Cleaned):
     class Meta:
-        include = {"else": Code()}
+        include: ClassVar = {"else": Code()}
 
     table = fields.String()
 
@@ -363,7 +365,7 @@ class Feed:
         *,
         now: Callable[[], datetime],
     ) -> Source:
-        """The feed's source; `connection` overrides the declared one key by key, `secret` resolves references."""
+        """Where its rows come from; `connection` overrides the declared one, `secret` resolves references."""
         values = {**self.connection, **connection}
         reached = Connection(f"{self.code} {self.name}", values, secret, now, self.base)
         made: Source = TRANSPORTS[self.transport].source(self.options, reached, self.plan.needed())
@@ -485,7 +487,7 @@ def _check_feed(
 
 
 def lint(declaration: Declaration, kinds: Mapping[str, Iterable[str]]) -> list[str]:
-    """What is wrong with a declaration as far as its kinds and samples tell, offline; each with file and line.
+    """What is wrong with a declaration as far as kinds and samples tell; each with file and line.
 
     `kinds` gives each kind's field names.
     """

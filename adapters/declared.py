@@ -1,10 +1,11 @@
-"""Declarations: YAML that people write, read strictly, with every problem named by file and line at once.
+"""Declarations: YAML that people write, read strictly, with every problem named by file and line at
+once.
 
-Owns the loader and the wording of problems for every declaration of the project (cities, kinds, framework,
-settings). Values are plain: dict, list, str, int, bool, None. Whatever YAML would guess is refused or kept as
-text: floats, repeated keys, merges, tags, numbers as keys and numbers with leading zeros are refused; dates,
-times, `no` and `on` stay text.
-May never open anything but the file it is given, and never builds an object that a tag names.
+Owns the loader and the wording of problems for every declaration of the project (cities, kinds,
+framework, settings). Values are plain: dict, list, str, int, bool, None. Whatever YAML would guess
+is refused or kept as text: floats, repeated keys, merges, tags, numbers as keys and numbers with
+leading zeros are refused; dates, times, `no` and `on` stay text. May never open anything but the
+file it is given, and never builds an object that a tag names.
 """
 
 import difflib

@@ -1,9 +1,9 @@
 """HTTP as the adapters speak it: one request, one whole answer, within one deadline and one size.
 
-Owns the only use of requests in `adapters`. No redirect, no environment, no retry, no compression; TLS is verified,
-against `ca_file` where one is declared; a proxy only where one is declared. Raises Retry where nobody answers in time
-and Look where a person must look. A URL's query, a body and a key never stand in an error; the far side's own words
-do, without any longer number in them.
+Owns the only use of requests in `adapters`. No redirect, no environment, no retry, no compression;
+TLS is verified, against `ca_file` where one is declared; a proxy only where one is declared. Raises
+Retry where nobody answers in time and Look where a person must look. A URL's query, a body and a
+key never stand in an error; the far side's own words do, without any longer number in them.
 """
 
 import json
@@ -29,7 +29,7 @@ _CHUNK = 1 << 16
 
 
 class Request(NamedTuple):
-    """What is asked at a host's whole path: `params` travel in the query, as JSON or as a form, by `style`."""
+    """What is asked at a host's path: `params` travel in the query, as JSON or as a form, by `style`."""
 
     method: str
     path: str
@@ -73,7 +73,7 @@ class Reply(NamedTuple):
 
 
 class Fetcher:
-    """Sends requests to one feed's system over one kept connection; `timeout` is each request's deadline in seconds."""
+    """Sends requests to one system over one kept connection; `timeout` is each one's deadline in s."""
 
     def __init__(self, connection: Connection, timeout: float, max_bytes: int) -> None:
         parts = urlsplit(connection.need("base_url"))
@@ -173,7 +173,7 @@ class Fetcher:
 
     @contextmanager
     def _deadline(self, late: threading.Event) -> Iterator[None]:
-        """Cut the connection at the deadline: requests' own timeout starts anew with each byte that drips in."""
+        """Cut the connection at the deadline: a socket's own timeout starts anew with each byte."""
         self._sockets[:] = [each for each in self._sockets if each.fileno() != -1]
         token = _opened.set(self._sockets)
 
@@ -259,7 +259,7 @@ def judge(reply: Reply) -> None:
 
 
 def said_by(reply: Reply) -> str:
-    """The far side's own words as `: words`, shortened, with longer numbers and controls taken out; "" if none."""
+    """The far side's own words as `: words`, short, without longer numbers or controls; "" if none."""
     try:
         content = json.loads(reply.body[:_CHUNK])
     except (ValueError, RecursionError):

@@ -1,8 +1,8 @@
 """Files that a city drops into a folder: which of them are meant, and reading no more than is allowed.
 
-Owns no format. A name is never a path: a pattern stays within its folder, and links out of it are refused. The
-newest file is the last by name, digits read as numbers (CF_2 before CF_10): names are set by the city, times by
-whoever copies.
+Owns no format. A name is never a path: a pattern stays within its folder, and links out of it are
+refused. The newest file is the last by name, digits read as numbers (CF_2 before CF_10): names are
+set by the city, times by whoever copies.
 """
 
 import re
@@ -33,7 +33,7 @@ def natural(name: str) -> tuple[Any, ...]:
 
 
 def chosen(options: Mapping[str, Any], connection: Connection) -> list[Path]:
-    """The files that `pattern:` and `pick:` mean, in order of name; Retry where the folder or every file is missing."""
+    """The files that `pattern:` and `pick:` mean, by name; Retry where there is no folder or no file."""
     folder = connection.folder()
     try:
         names = [each.name for each in folder.iterdir() if fnmatchcase(each.name, options["pattern"])]

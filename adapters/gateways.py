@@ -1,8 +1,9 @@
 """How requests to a city's gateway are signed: the signatures that gateways in use really ask for.
 
-Sources: the 业务协同网关 (IRS) and the provincial data-sharing gateway of Zhejiang; a county's edition of the latter
-differs in paths, names and method, so those are options. Keys come from the connection by reference and stay in
-memory. Times: the IRS gateway allows 90 s of skew; a refresh secret lives 48 h, a request secret 15 min.
+Sources: the 业务协同网关 (IRS) and the provincial data-sharing gateway of Zhejiang; a county's edition of
+the latter differs in paths, names and method, so those are options. Keys come from the connection
+by reference and stay in memory. Times: the IRS gateway allows 90 s of skew; a refresh secret lives
+48 h, a request secret 15 min.
 """
 
 import base64
@@ -10,7 +11,7 @@ import hashlib
 import hmac
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from marshmallow import Schema, fields, validate
 
@@ -58,7 +59,7 @@ def http_date(moment: datetime) -> str:
 
 
 class IrsHmac:
-    """HMAC-SHA256 over method, path, sorted query, access key and date, each ended by a line feed; the body unsigned."""
+    """HMAC-SHA256 over method, path, sorted query, access key and date, each with a line feed; no body."""
 
     def __init__(self, access_key: str, secret_key: str, now: Callable[[], datetime]) -> None:
         self._access, self._secret, self._now = access_key, secret_key, now
@@ -90,7 +91,7 @@ _MARGIN = timedelta(minutes=1)
 
 
 class DataSharingToken:
-    """App secret → refresh secret → request secret → the call; each signed md5(app key + secret + milliseconds)."""
+    """App secret → refresh secret → request secret → call; each signed md5(app key + secret + ms)."""
 
     def __init__(self, options: Mapping[str, Any], connection: Connection, fetcher: Fetcher) -> None:
         self._options, self._now, self._fetcher = options, connection.now, fetcher
@@ -183,7 +184,7 @@ class _None(Schema):
 
 class _ApiKey(Schema):
     class Meta:
-        include = {
+        include: ClassVar = {
             "in": fields.String(load_default="header", validate=validate.OneOf(("header", "query")))
         }
 

@@ -1,8 +1,9 @@
 """A city's HTTP API that answers with JSON: pages of rows, whole or from a cursor on.
 
-Owns paging and the reading of answers; `fetch` owns the wire, `gateways` the signatures. One request a page, no
-retries: Retry and Look say what is to be done. Numbers with a point stay text. A page that repeats, a total that
-shrinks while it is read and more pages than declared are refused, so a read ends, and ends whole or not at all.
+Owns paging and the reading of answers; `fetch` owns the wire, `gateways` the signatures. One
+request a page, no retries: Retry and Look say what is to be done. Numbers with a point stay text. A
+page that repeats, a total that shrinks while it is read and more pages than declared are refused,
+so a read ends, and ends whole or not at all.
 """
 
 import json

@@ -1,6 +1,7 @@
 """What a feed's offline sample says about its declaration.
 
-Reads one sample through the feed's own transport and mapper, changes nothing, and reports; never a value of a row.
+Reads one sample through the feed's own transport and mapper, changes nothing, and reports; never a
+value of a row.
 """
 
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ class Finding(NamedTuple):
 
 
 def lint_feed(source: Source, mapper: Mapper, plan: Plan, duplicates: str) -> Iterator[Finding]:
-    """Findings about a sample: unreadable, rows that do not map, keys met twice, columns nobody named or that are not."""
+    """Rows that do not map, keys met twice, columns that nobody named or that are not there."""
     bodies: dict[tuple[str, str], Any] = {}
     columns: set[str] = set()
     refused = rows = 0
@@ -41,7 +42,7 @@ def lint_feed(source: Source, mapper: Mapper, plan: Plan, duplicates: str) -> It
                     continue
                 known = bodies.setdefault((mapped.origin, mapped.key), mapped.body)
                 if known != mapped.body and duplicates == "refuse":
-                    what = f"{row.where}: the key ({', '.join(plan.key)}) of an earlier row with another content"
+                    what = f"{row.where}: has the key ({', '.join(plan.key)}) of another row above"
                     yield Finding((), what, "add a field to key:, or say duplicates: first")
     except SourceError as error:
         yield Finding((), str(error))

@@ -1,9 +1,11 @@
-"""One row of a city's system → one body of a record kind: pop, null?, transform; then audit what was not popped.
+"""One row of a city's system → one body of a record kind: pop, null?, transform; then audit what was
+not popped.
 
-Pure, and on the hot path of every pull: rules are compiled to closures once, and a row costs one pass over them.
-A row that cannot be mapped raises Refuse, naming column and field and what kind of value was expected, never the
-value; it carries the source key and the origin where these could still be read. The source key is the canonical
-JSON list of the mapped key fields ("ordinal": the how-manieth row with that key in this read, from 1).
+Pure, and on the hot path of every pull: rules are compiled to closures once, and a row costs one
+pass over them. A row that cannot be mapped raises Refuse, naming column and field and what kind of
+value was expected, never the value; it carries the source key and the origin where these could
+still be read. The source key is the canonical JSON list of the mapped key fields ("ordinal": the
+how-manieth row with that key in this read, from 1).
 """
 
 from collections import Counter
@@ -192,7 +194,7 @@ class _Cell:
 
 
 def compile_several(rule: Rule, nulls: frozenset[str], tables: Tables) -> Take:
-    """A rule over several columns: joined by `join:`, the `first:` with a value, or `parallel:` lists of parts."""
+    """A rule over several columns: joined, the first with a value, or parallel lists of parts."""
     columns, convert = columns_of(rule), compile_value(rule, nulls, tables)
     blank = nulls | {plain(word) for word in rule.get("null") or ()}
     if rule.get("parallel"):
@@ -240,7 +242,7 @@ def _side_by_side(rule: Rule, columns: Sequence[str], convert: Convert, nulls: f
 
 
 class Mapper:
-    """Maps the rows of one read; `leftovers` counts columns neither mapped nor ignored, by the rows they were in."""
+    """Maps the rows of one read; `leftovers` counts the rows of each column not mapped, not ignored."""
 
     def __init__(self, plan: Plan) -> None:
         self._code, self._key, self._plan = plan.code, tuple(plan.key), plan
@@ -321,7 +323,7 @@ class Mapper:
                     value = convert(raw)
                     if value is not None:
                         body[name] = value
-            for name, column, take in self._several:
+            for name, column, take in self._several:  # noqa: B007, named in the refusal
                 if only is None or name in only:
                     value = take(row.data)
                     if value is not None:

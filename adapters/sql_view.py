@@ -1,9 +1,10 @@
 """Front tables and views that a city opens to us: read only, streamed, through SQLAlchemy Core.
 
-Owns the statement. The database is opened read only (SQLite by mode=ro, others by a READ ONLY transaction where they
-know one) and nothing but SELECT is ever sent. Where every change is a row (i/u/d), the newest row of a key stands
-(`last_per:`, newest by `order:`); the operation column says what it was. Values become plain JSON ones: times in ISO
-spelling, decimals and binary numbers as text. A row stands by its number in the read: keys may be personal.
+Owns the statement. The database is opened read only (SQLite by mode=ro, others by a READ ONLY
+transaction where they know one) and nothing but SELECT is ever sent. Where every change is a row
+(i/u/d), the newest row of a key stands (`last_per:`, newest by `order:`); the operation column says
+what it was. Values become plain JSON ones: times in ISO spelling, decimals and binary numbers as
+text. A row stands by its number in the read: keys may be personal.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -112,7 +113,7 @@ class SqlView:
         self._where = f"{connection.where}: {options['table']}"
 
     def pages(self, cursor: str | None) -> Iterator[Page]:
-        """The rows after `cursor` less the lag (all where it is None); the last page carries the cursor reached."""
+        """The rows from `cursor` less the lag on (all for None); the last page carries the cursor."""
         with self._open() as link:
             try:
                 table = self._table(link)

@@ -1,10 +1,10 @@
 """Tables that a city drops as files: CSV and TSV read strictly, XLSX read by calamine.
 
-Owns the decoding. Every cell is text exactly as written (no detection of types: 00123 stays 00123); in XLSX numbers,
-dates and booleans become their plain spelling. Encodings are tried strictly, in the order declared, on the whole
-file before its first row is given: a file is never half read in the wrong one. A row with another number of cells
-than the header, or with a NUL, is handed on as faulty, for the mapper to refuse. Lines are counted from 1; a row
-stands where it begins.
+Owns the decoding. Every cell is text exactly as written (no detection of types: 00123 stays 00123);
+in XLSX numbers, dates and booleans become their plain spelling. Encodings are tried strictly, in
+the order declared, on the whole file before its first row is given: a file is never half read in
+the wrong one. A row with another number of cells than the header, or with a NUL, is handed on as
+faulty, for the mapper to refuse. Lines are counted from 1; a row stands where it begins.
 """
 
 import codecs
@@ -58,8 +58,8 @@ class SourceYaml(Schema):
 def _encoding_of(file: BinaryIO, names: Sequence[str], where: str) -> str:
     """The first of the encodings in which the whole file reads strictly.
 
-    A file that is UTF-8 up to some byte is a damaged file, not one in the next encoding: almost any bytes read as
-    GB18030.
+    A file that is UTF-8 up to some byte is a damaged file, not one in the next encoding: almost any bytes
+    read as GB18030.
     """
     for name in names:
         beyond_ascii = 0
@@ -161,7 +161,7 @@ def _text_rows(
 
 
 def _header(cells: Sequence[str], where: str, columns: set[str]) -> list[str]:
-    """The names of the columns; Look where one is missing, stands twice, or the declared ones are not there."""
+    """The names of the columns; Look where one is empty, stands twice, or is declared but not there."""
     names = [cell.strip() for cell in cells]
     while names and not names[-1]:
         names.pop()
@@ -175,7 +175,7 @@ def _header(cells: Sequence[str], where: str, columns: set[str]) -> list[str]:
             where, "a column stands twice in the header", f"rename one: {', '.join(repeated)}"[:200]
         )
     if missing := sorted(columns - set(names)):
-        mend = "the city's format changed, or header_row: is wrong; a column that may be missing says optional: true"
+        mend = "the format changed, or header_row: is wrong; a column that may be missing says optional: true"
         raise Look(where, f"no column {', '.join(missing)}"[:300], mend)
     return names
 
@@ -235,7 +235,7 @@ def cell_text(value: Any) -> str:
 
 
 def number_text(value: float) -> str:
-    """A binary number as the shortest decimal that means it, whole where it is whole, never with an exponent."""
+    """A binary number as the shortest decimal that means it, never with an exponent."""
     if value != value or value in (float("inf"), float("-inf")):
         return "#NUM!"
     return f"{int(value)}" if value.is_integer() else f"{Decimal(repr(value)):f}"

@@ -1,9 +1,11 @@
-"""The transforms that a declaration may name: one raw value of a city's system → one value of a record.
+"""The transforms that a declaration may name: one raw value of a city's system → one value of a
+record.
 
-Pure. A transform takes what a transport gives (text, whole numbers, booleans, lists, maps, None) and returns the
-value of a record's field, or None where there is nothing. What it cannot read it refuses with `Bad`, which says
-what kind of value was expected and never repeats the value. Money is yuan with two places, dates are ISO, times
-carry their offset. Each is compiled once per mapper; the mapper remembers what short text came to.
+Pure. A transform takes what a transport gives (text, whole numbers, booleans, lists, maps, None)
+and returns the value of a record's field, or None where there is nothing. What it cannot read it
+refuses with `Bad`, which says what kind of value was expected and never repeats the value. Money is
+yuan with two places, dates are ISO, times carry their offset. Each is compiled once per mapper; the
+mapper remembers what short text came to.
 """
 
 import html
@@ -321,7 +323,7 @@ def zone_of(text: str) -> timezone:
 
 
 def format_of(name: str, zone: timezone, clock: bool) -> Moment:
-    """The reader of one entry of `formats:`, where `clock` no bare ISO date; ValueError for a name that is none."""
+    """The reader of one of `formats:`; with `clock`, iso is no bare date. ValueError for an unknown one."""
     if name == "iso":
         return lambda found: _iso(found, zone, clock)
     if name == "era-ja":
@@ -433,7 +435,7 @@ _QUICK_FORMS = {"iso": "T ", "%Y-%m-%d %H:%M:%S": " ", "%Y-%m-%dT%H:%M:%S": "T"}
 
 
 def moment(rule: Mapping[str, Any], nulls: frozenset[str]) -> Convert:
-    """An ISO time to the second in the offset of `zone:` (+08:00 unless told), which bare times are in too."""
+    """An ISO time to the second in the offset of `zone:` (+08:00 unless told), also that of bare times."""
     offset = rule.get("zone") or "+08:00"
     read, zone = _moments(rule, nulls, clock=True), zone_of(offset)
 
@@ -473,7 +475,7 @@ def texts(rule: Mapping[str, Any], nulls: frozenset[str]) -> Convert:
 
 
 def finder(path: str) -> Convert:
-    """Finds what stands at a JMESPath; plain dotted names go without its interpreter. ValueError if it is none."""
+    """Finds what stands at a JMESPath, plain dotted names without its interpreter. ValueError if none."""
     if re.fullmatch(r"\w+(?:\.\w+)*", path) and not path[0].isdigit():
         names = path.split(".")
 
@@ -500,7 +502,7 @@ def finder(path: str) -> Convert:
 
 
 def parse_json(found: str) -> Any:
-    """JSON read strictly: numbers with a point stay text, repeated names and NaN are refused. ValueError if not JSON."""
+    """JSON read strictly: numbers with a point stay text, repeated names and NaN are ValueErrors."""
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         whole = dict(pairs)

@@ -1,8 +1,10 @@
-"""Exchange messages that a city drops as XML: ExchangeMessage/Header, then Body with one element per record.
+"""Exchange messages that a city drops as XML: ExchangeMessage/Header, then Body with one element per
+record.
 
-Owns the reading of XML: element by element, in flat memory, by defusedxml. Entities, document types and external
-references are refused whole. A record is a map of its children's texts; a child with children of its own is a map,
-one that repeats a list. An attribute is not read. A record stands by its number within its file.
+Owns the reading of XML: element by element, in flat memory, by defusedxml. Entities, document types
+and external references are refused whole. A record is a map of its children's texts; a child with
+children of its own is a map, one that repeats a list. An attribute is not read. A record stands by
+its number within its file.
 """
 
 from collections.abc import Iterator, Mapping
