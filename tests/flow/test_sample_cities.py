@@ -45,7 +45,7 @@ def declarations() -> dict[str, Declaration]:
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SampleCities]:
-    with SampleCities(tmp_path_factory.mktemp("cities")) as cities:
+    with SampleCities(tmp_path_factory.mktemp("cities"), size=40) as cities:
         yield cities
 
 
