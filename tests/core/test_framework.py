@@ -177,7 +177,7 @@ ASKED = st.tuples(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(frameworks(), st.lists(ASKED, min_size=20, max_size=60))
 def test_decides_as_the_naive_reading_of_the_file_does(plain: dict[str, Any], asked: list[Any]) -> None:
     framework = parse(plain)
@@ -188,7 +188,7 @@ def test_decides_as_the_naive_reading_of_the_file_does(plain: dict[str, Any], as
         assert len(got.clauses) == len(set(got.clauses))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(frameworks(), st.sampled_from(DAYS))
 def test_the_text_on_the_ledger_rebuilds_the_framework(plain: dict[str, Any], on: str) -> None:
     day = date.fromisoformat(on)
@@ -205,7 +205,7 @@ def test_the_text_on_the_ledger_rebuilds_the_framework(plain: dict[str, Any], on
                 assert again.decide(kind, origin, to, day) == framework.decide(kind, origin, to, day)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(frameworks(), st.sampled_from(DAYS))
 def test_a_partner_sees_exactly_what_is_decided_for_it(plain: dict[str, Any], on: str) -> None:
     framework, day = parse(plain), date.fromisoformat(on)
@@ -224,7 +224,7 @@ def test_a_partner_sees_exactly_what_is_decided_for_it(plain: dict[str, Any], on
                     assert {g for row in rows for g in row["groups"]} == decided.groups
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(frameworks(), frameworks(), st.sampled_from(DAYS))
 def test_the_difference_turns_the_old_decisions_into_the_new(
     old: dict[str, Any], new: dict[str, Any], on: str
