@@ -1,8 +1,8 @@
 """Settings: the config folder read into frozen values, every problem of every file at once with its line.
 
 Owns hub.yaml, the secrets it refers to, the catalogue of regions, and what only shows when files are held
-against each other: a declaration's code is a member, kinds exist, a name fits its region code. Every other file
-is read by its own room. Secrets are references, env:NAME or file:PATH, read when they are needed; no message
+against each other: codes are members, kinds exist, a name fits its region code. The other files
+are read by their own rooms. Secrets are references, env:NAME or file:PATH, read when needed; no message
 ever holds one. Relative paths start at the folder that holds hub.yaml.
 May never write, and never opens a network connection.
 """
