@@ -357,7 +357,7 @@ class Shape(NamedTuple):
 
 
 WIDE = Shape(640, (132, 44), 60, 34, 22)
-NARROW = Shape(344, (98, 44), 46, 0, 11.5)
+NARROW = Shape(344, (112, 44), 42, 0, 11.5)
 _GAP, _LINE, _BLOCK = 10, 18, 14
 
 Block = tuple[list[str], list[Mapping[str, Any]]]
