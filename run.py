@@ -149,15 +149,10 @@ def test(arguments: list[str]) -> None:
 
 def failed_checks() -> list[str]:
     """Names of the checks that found something; each runs to its end and prints what it found."""
-    import configparser
     import subprocess
 
-    config = configparser.ConfigParser(interpolation=None)
-    config.read(os.path.join(ROOT, "setup.cfg"), encoding="utf-8")
-    # ruff reads no setup.cfg: each line of its section there is handed over as the TOML it is.
-    ruff = [part for key, value in config["tool:ruff"].items() for part in ("--config", f"{key} = {value}")]
     commands = {
-        "ruff": [PYTHON, "-m", "ruff", "check", "--isolated", "--output-format", "concise", *ruff, "."],
+        "ruff": [PYTHON, "-m", "ruff", "check", "--output-format", "concise", *ruff_settings(), "."],
         "mypy": [PYTHON, "-m", "mypy"],
         "lint-imports": [PYTHON, os.path.join(VENV, "bin", "lint-imports"), "--no-logo"],
     }
@@ -167,6 +162,19 @@ def failed_checks() -> list[str]:
         if subprocess.call(command, stdout=sys.stderr):
             failed.append(name)
     return failed
+
+
+def ruff_settings() -> list[str]:
+    """ruff reads no setup.cfg: its section there, in TOML as it stands, as arguments (one; several would not add up)."""
+    import configparser
+
+    config = configparser.ConfigParser(interpolation=None)
+    config.read(os.path.join(ROOT, "setup.cfg"), encoding="utf-8")
+    return [
+        "--isolated",
+        "--config",
+        "\n".join(f"{key} = {value}" for key, value in config["tool:ruff"].items()),
+    ]
 
 
 def bench(arguments: list[str]) -> None:

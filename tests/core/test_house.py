@@ -3,6 +3,7 @@
 import ast
 import importlib
 import importlib.metadata
+import importlib.util
 import os
 import re
 import subprocess
@@ -125,6 +126,32 @@ def test_what_is_declared_is_imported() -> None:
     unseen = {"pysqlite3", "tzdata"}  # sqlite-utils and zoneinfo take these by themselves
     used = {name for module in third_party() for name in distributions(module)}
     assert declared() - used - unseen == set()
+
+
+# --- the checks ---
+
+
+def test_ruff_heeds_all_of_its_section(tmp_path: Path) -> None:
+    spec = importlib.util.spec_from_file_location("run", ROOT / "run.py")
+    assert spec and spec.loader
+    head = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(head)
+    (tmp_path / "hub").mkdir()
+    (tmp_path / "hub" / "odd.py").write_text(
+        'import os\n\nNAME = "（：）"\n' + "# " + "x" * 109 + "\n", "utf-8"
+    )
+    command = [
+        sys.executable,
+        "-m",
+        "ruff",
+        "check",
+        "--output-format",
+        "concise",
+        *head.ruff_settings(),
+        ".",
+    ]
+    found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True).stdout
+    assert re.findall(r": ([A-Z]+[0-9]+) ", found) == ["F401", "E501"]
 
 
 # --- CI's rule ---

@@ -160,8 +160,7 @@ def test_test_runs_every_check_then_pytest_last_and_tells_it_what_failed(checkou
     done = checkout.run("test")
     calls = [line for line in done.stderr.splitlines() if line.startswith(("ruff", "mypy", "lint-imports"))]
     ruff, mypy, imports = calls
-    config = json.loads(ruff.split(" ", 1)[1])[0]
-    assert "line-length = 110" in config and "lint.select = [\n'E']" in config
+    assert "line-length = 110\nlint.select = [\n'E']" in json.loads(ruff.split(" ", 1)[1])[0]
     assert json.loads(mypy.split(" ", 1)[1])[0] == []
     assert json.loads(imports.split(" ", 1)[1])[0] == ["--no-logo"]
     assert done.stdout == 'pytest [[], "ruff"]\n'
