@@ -53,13 +53,7 @@ def entries(ledger: Ledger) -> Iterator[Entry]:
 def _leaf(held: Held, kinds: Mapping[str, Kind], digest_key: bytes) -> Leaf | Withheld:
     if held.raw is None:
         return Withheld(held.hash or b"")
-    kind = kinds.get(record.parse(held.raw).kind)
-    texts = list(held.disclosures.values())
-    if kind is not None:
-        return record.receive(kind, held.raw, texts, digest_key, complete=False)
-    parsed = record.parse(held.raw)
-    record.reveal(parsed, texts)
-    return Leaf(held.raw, held.disclosures, parsed.origin, parsed.kind, parsed.id, parsed.rev, parsed.op, None)
+    return record.receive(kinds, held.raw, list(held.disclosures.values()), digest_key, complete=False)
 
 
 def _derive(ledger: Ledger, kinds: Mapping[str, Kind], digest_key: bytes) -> Report:

@@ -26,6 +26,7 @@ PAGE_BYTES = 8 << 20
 PAGE_NOTICES = 500
 MOST_PROBLEMS = 100
 BUNDLE = "evidence/v1"
+HUB_ONLY = ("framework/", "reconciliation/")
 
 
 class _Peek(msgspec.Struct):
@@ -57,6 +58,7 @@ class Desk:
     ) -> None:
         self.ledger, self.kinds, self._framework = ledger, kinds, framework
         self._digest_key, self._now = digest_key, now
+        self._taken = {name: kind for name, kind in kinds.items() if not name.startswith(HUB_ONLY)}
 
     # --- push ---
 
@@ -84,11 +86,10 @@ class Desk:
             if records:
                 raise RecordError("a key/v1 with records", where="body")
             return None
-        batch.check_leaves(entry, [merkle.leaf_hash(raw) for raw, _ in records])
         leaves, problems = [], []
         for n, (raw, disclosures) in enumerate(records):
             try:
-                leaves.append(receive(self.kinds, raw, disclosures, self._digest_key))
+                leaves.append(record.receive(self._taken, raw, disclosures, self._digest_key, complete=True))
             except HubError as error:
                 found = error.problems or (Problem(error.where, error.what, error.mend),)
                 problems += [Problem(f"records.{n}.{each.where}", each.what, each.mend) for each in found]
@@ -192,18 +193,6 @@ class Desk:
             "clauses": list(decision.clauses),
             "custody": custody,
         }
-
-
-def receive(kinds: Mapping[str, Kind], raw: bytes, disclosures: list[str], digest_key: bytes) -> Leaf:
-    """A pushed record, checked whole against its kind."""
-    name = record.parse(raw).kind
-    kind = kinds.get(name)
-    if kind is None or name.split("/")[0] in HUB_ONLY:
-        raise RecordError("a kind that this hub does not take", where="kind", mend=f"known: {', '.join(sorted(kinds))}")
-    return record.receive(kind, raw, disclosures, digest_key, complete=True)
-
-
-HUB_ONLY = ("framework", "reconciliation")
 
 
 class _Cut:

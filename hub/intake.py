@@ -7,7 +7,6 @@ fails, a key was unreadable or the read broke off; the cursor moves only once ev
 Memory stays flat: rows are handled in batches and the keys met are kept in the store's scan.
 """
 
-import base64
 import hmac
 import os
 from collections import Counter
@@ -22,6 +21,7 @@ import msgspec
 from adapters.base import Look, Mapped, Refuse, Retry, Row
 from adapters.declaration import Declaration, Feed, Mapper
 from hub import batch, record
+from hub.canonical import b64url
 from hub.errors import ForkError, KeyRefused, KindError
 from hub.kinds import Kind
 from hub.ledger import Ledger, Submission, leaf_hashes
@@ -50,8 +50,7 @@ def salts() -> Callable[[], str]:
     def draw() -> Iterator[str]:
         while True:
             block = os.urandom(16 * 1024)
-            for n in range(0, len(block), 16):
-                yield base64.urlsafe_b64encode(block[n : n + 16])[:22].decode()
+            yield from [b64url(block[n : n + 16]).decode() for n in range(0, len(block), 16)]
 
     return draw().__next__
 

@@ -269,16 +269,8 @@ class Node:
         first = next(lines)
         if first.startswith(b'"'):
             return Withheld(unb64(msgspec.json.decode(first), 32, "leaf hash"))
-        return self._received(first, batch.disclosures_of(next(lines)))
-
-    def _received(self, raw: bytes, disclosures: list[str]) -> Leaf:
-        """A pulled record, checked against its digests; of a kind this node does not know it is kept as it is."""
-        name = record.parse(raw).kind
-        if name in self.kinds:
-            return record.receive(self.kinds[name], raw, disclosures, self.digest_key, complete=False)
-        parsed = record.parse(raw)
-        _, texts = record.reveal(parsed, disclosures)
-        return Leaf(raw, texts, parsed.origin, parsed.kind, parsed.id, parsed.rev, parsed.op, None)
+        disclosures = batch.disclosures_of(next(lines))
+        return record.receive(self.kinds, first, disclosures, self.digest_key, complete=False)
 
     def _keep(self, page: _Page, published: Checkpoint) -> int:
         """Append a page's entries, or, where it brings none, hold the checkpoint against the copy."""

@@ -28,7 +28,7 @@ _id = re.compile(r"[A-Za-z0-9_-]{21}[AQgw]").fullmatch
 _time = re.compile(
     r"(?:19|20)[0-9]{2}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-5][0-9][+-][01][0-9]:[0-5][0-9]"
 ).fullmatch
-_digest = re.compile(r"[A-Za-z0-9_-]{43}").fullmatch
+_alphabet = re.compile(r"[A-Za-z0-9_-]*").fullmatch
 
 
 def is_origin(text: str) -> bool:
@@ -126,6 +126,7 @@ def seal(
         if fields is None:
             sealed[group] = None
         else:
+            # base64url of canonical [salt, group, {fields}] (RFC 9901 §4.2.1), and SHA-256 over its ASCII (§4.2.3).
             text = b64url(encode((salt(), group, fields)))
             sealed[group] = b64url(sha256(text).digest()).decode()
             disclosures[group] = text.decode()
@@ -160,9 +161,9 @@ def parse(raw: bytes) -> Record:
         raise RecordError("a retraction has no field, null groups and a reason code", where="record")
     if record.op == "put" and record.reason is not msgspec.UNSET:
         raise RecordError("a reason code on what is no retraction", where="record")
-    for digest in record.sealed.values():
-        if digest is not None and not _digest(digest):
-            raise RecordError("a group digest is malformed", where="record")
+    digests = [digest for digest in record.sealed.values() if digest is not None]
+    if not _alphabet("".join(digests)) or any([len(digest) != 43 for digest in digests]):
+        raise RecordError("a group digest is malformed", where="record")
     return record
 
 
@@ -176,34 +177,46 @@ def reveal(record: Record, disclosures: Iterable[str]) -> tuple[dict[str, dict[s
             plain = text.encode("ascii")
         except UnicodeEncodeError:
             raise RecordError("not base64url", where="disclosure") from None
-        group = group_of.get(b64url(sha256(plain).digest()).decode())
-        if group is None or group in texts:
+        group = group_of.pop(b64url(sha256(plain).digest()).decode(), None)
+        if group is None:
             raise RecordError("a disclosure whose digest is not in the record, or twice", where="disclosure")
-        raw = unb64url(plain, "disclosure")
-        try:
-            parts = _decode_disclosure(raw)
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-            raise RecordError("not a JSON list of salt, group and fields", where=f"disclosure {group}") from error
-        if parts[1] != group or len(parts[0]) != 22:
-            raise RecordError("salt or group name does not fit", where=f"disclosure {group}")
-        if encode(parts) != raw:
-            raise RecordError("not canonical JSON (RFC 8785)", where=f"disclosure {group}")
-        fields[group], texts[group] = parts[2], text
+        fields[group], texts[group] = _disclosed(group, plain), text
     return fields, texts
 
 
-def receive(kind: KindLike, raw: bytes, disclosures: Sequence[str], digest_key: bytes, *, complete: bool) -> Leaf:
+def _disclosed(group: str, plain: bytes) -> dict[str, Any]:
+    raw = unb64url(plain, "disclosure")
+    try:
+        parts = _decode_disclosure(raw)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise RecordError("not a JSON list of salt, group and fields", where=f"disclosure {group}") from error
+    if parts[1] != group or len(parts[0]) != 22:
+        raise RecordError("salt or group name does not fit", where=f"disclosure {group}")
+    if encode(parts) != raw:
+        raise RecordError("not canonical JSON (RFC 8785)", where=f"disclosure {group}")
+    return parts[2]
+
+
+def receive(
+    kinds: Mapping[str, KindLike], raw: bytes, disclosures: Sequence[str], digest_key: bytes, *, complete: bool
+) -> Leaf:
     """Check a record that came over the wire and make it ready to store.
 
     With `complete` every non-empty group must be disclosed and the whole body keep its kind's rules, masks included
-    (what a pusher owes); without, only what was disclosed is checked against the digests (what a partner may see).
+    (what a pusher owes); without, only what was disclosed is checked against the digests (what a partner may see), and
+    a record of a kind not known here is kept as it is.
     """
     record = parse(raw)
-    if record.kind != kind.name or tuple(sorted(record.sealed)) != tuple(sorted(kind.groups)):
-        raise RecordError(f"not the groups of {kind.name}", where="record", mend="name every group; null where empty")
+    kind = kinds.get(record.kind)
+    if kind is None and complete:
+        raise RecordError("a kind that is not taken here", where="kind", mend=f"known: {', '.join(sorted(kinds))}")
     fields, texts = reveal(record, disclosures)
+    if kind is None:
+        return Leaf(raw, texts, record.origin, record.kind, record.id, record.rev, record.op, None)
+    if tuple(sorted(record.sealed)) != tuple(sorted(kind.groups)):
+        raise RecordError(f"not the groups of {kind.name}", where="record", mend="name every group; null where empty")
     digest = None
-    if record.op == "put" and len(fields) == sum(each is not None for each in record.sealed.values()):
+    if record.op == "put" and len(fields) == len(record.sealed) - list(record.sealed.values()).count(None):
         body = kind.join(record.open, fields)
         digest = _checked_digest(kind, record, fields, body, digest_key, complete)
     elif complete and record.op == "put":
@@ -224,7 +237,7 @@ def _checked_digest(
     if complete:
         kind.accept(body)
         open_, groups = kind.split(body)
-        if open_ != record.open or any(groups[group] != fields.get(group) for group in kind.groups):
+        if open_ != record.open or {group: each for group, each in groups.items() if each is not None} != fields:
             raise RecordError(
                 "a field stands in another group than its kind says, or a mask is not that of its field",
                 where="record",
