@@ -52,7 +52,8 @@ def clock(settings: Settings) -> Callable[[], datetime]:
 
 def public_url(hub: HubSettings, port: int | None = None) -> str:
     """The URL partners call: the configured one, or the loopback address."""
-    return hub.public_url or f"http://{hub.host}:{port or hub.port}"
+    host = f"[{hub.host}]" if ":" in hub.host else hub.host
+    return hub.public_url or f"http://{host}:{port or hub.port}"
 
 
 def make_keys(settings: Settings, folder: Path, passphrase: str, now: datetime) -> KeyRing:
@@ -380,6 +381,8 @@ class Server:
 def with_data(settings: Settings, data: Path | None, host: str | None, port: int | None) -> Settings:
     """The settings with what the command line gave in place of hub.yaml's."""
     hub = settings.hub
+    if hub.public_url == public_url(replace(hub, public_url="")):
+        hub = replace(hub, public_url="")  # Only what host and port imply: it follows the ones given here.
     hub = replace(hub, data=data or hub.data, head=None if data else hub.head, host=host or hub.host,
                   port=hub.port if port is None else port)  # fmt: skip
     return replace(settings, hub=hub)
