@@ -34,7 +34,7 @@ def time_of(text: str) -> datetime | None:
 
 
 def spelled_like(text: str, moment: datetime) -> str:
-    """A moment in the spelling of the cursor `text`, without a fraction; `text` itself where it is no time."""
+    """A moment in the spelling of the cursor `text`, to the second; `text` itself where it is no time."""
     match = _TIME.fullmatch(text)
     if not match:
         return text

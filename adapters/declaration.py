@@ -15,7 +15,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
-from marshmallow import Schema, ValidationError, fields, validate
+from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from adapters import http_json, sql_view, table_file, xml_exchange
 from adapters.base import Source
@@ -152,8 +152,17 @@ class _Cleaned(_Rule):
     strip_suffix = Words()
 
 
-class _Text(_Cleaned):
+class _Sized(_Cleaned):
     max = fields.Integer(strict=True, validate=validate.Range(min=1))
+
+
+class _Text(_Sized):
+    exact = fields.Boolean(truthy={True}, falsy={False})
+
+    @validates_schema
+    def _one_way(self, data: Any, **kwargs: Any) -> None:
+        if data.get("exact") and data.keys() & {"fold", "strip_prefix", "strip_suffix"}:
+            raise ValidationError("keeps the text as it is written; leave out fold: and strip_…:", "exact")
 
 
 class _Code(_Cleaned):
@@ -195,7 +204,7 @@ class _Date(_Cleaned):
     zone = fields.String(validate=_parsed(zone_of))
 
 
-class _List(_Text):
+class _List(_Sized):
     split = Words()
 
 
@@ -245,6 +254,8 @@ class _Rules:
     def rule(self, raw: Mapping[str, Any], at: tuple[str | int, ...]) -> dict[str, Any]:
         """One rule of `map:` with its columns."""
         loaded = self.value(raw, at)
+        if raw and not loaded:
+            return loaded  # said already
         columns, const = columns_of(loaded), loaded.get("as") == "const"
         if const and columns:
             self.say(at, "a const reads no column", "remove `from:`")

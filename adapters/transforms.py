@@ -98,6 +98,15 @@ def fold_text(folds: Sequence[str]) -> Callable[[str], str]:
 
 def cleaner(rule: Mapping[str, Any], nulls: frozenset[str]) -> Callable[[Any], str]:
     """Any scalar as text with the rule's folds and strips done; "" where it spells nothing."""
+    if rule.get("exact"):
+
+        def keep(value: Any) -> str:
+            text = plain(value)
+            if text in nulls:
+                return ""
+            return normalize("NFC", value) if type(value) is str else text
+
+        return keep
     fold = fold_text(rule.get("fold") or ())
     prefixes = tuple(fold(each) for each in rule.get("strip_prefix") or ())
     suffixes = tuple(fold(each) for each in rule.get("strip_suffix") or ())
@@ -124,7 +133,7 @@ def cleaner(rule: Mapping[str, Any], nulls: frozenset[str]) -> Callable[[Any], s
 
 
 def text(rule: Mapping[str, Any], nulls: frozenset[str]) -> Convert:
-    """Trimmed NFC text; options fold, strip_prefix, strip_suffix, max (characters)."""
+    """NFC text, trimmed unless `exact`; options fold, strip_prefix, strip_suffix, max (characters)."""
     most = rule.get("max")
     clean = cleaner(rule, nulls)
 
@@ -147,9 +156,8 @@ def text(rule: Mapping[str, Any], nulls: frozenset[str]) -> Convert:
                     return found
         return convert(value)
 
-    simple = most is None and not (
-        rule.get("fold") or rule.get("strip_prefix") or rule.get("strip_suffix")
-    )
+    changing = ("exact", "fold", "strip_prefix", "strip_suffix")
+    simple = most is None and not any(rule.get(option) for option in changing)
     return quick if simple else convert
 
 
