@@ -555,6 +555,7 @@ def _page(status: Mapping[str, Any], lang: str, only: str | None, *, carry: bool
     names = {one["agreement"]: words.of(one["name"]) for one in status["night"]["agreements"]}
     by_state = Counter(city["state"] for city in cities)
     shapes = {"wide": WIDE, "narrow": NARROW}
+    by_code = sorted(cities, key=lambda city: str(city["code"]))  # a box keeps its place, whatever its state
     return flask.render_template(
         "console.html",
         s=status,
@@ -572,8 +573,7 @@ def _page(status: Mapping[str, Any], lang: str, only: str | None, *, carry: bool
         city_names={city["code"]: words.of(city["name"]) for city in cities},
         agreement_names=names,
         drawings={
-            key: network(status["jurisdictions"], names, words("no_agreement"), shape)
-            for key, shape in shapes.items()
+            key: network(by_code, names, words("no_agreement"), shape) for key, shape in shapes.items()
         },
     )
 
