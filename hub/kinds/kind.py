@@ -60,7 +60,7 @@ class Kind:
             return False
         try:
             msgspec.convert(body, self._struct)
-        except (msgspec.ValidationError, TypeError, RecursionError):
+        except (msgspec.ValidationError, TypeError, UnicodeError, RecursionError):
             return False
         return self._shape(body).judge(body, self.fields)
 
