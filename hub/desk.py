@@ -34,6 +34,7 @@ class _Peek(msgspec.Struct):
 
     kind: str
     origin: str
+    op: str
     open: dict[str, Any]
 
 
@@ -217,9 +218,9 @@ class _Cut:
             return Decision(False, frozenset(), ())
         peek = _peek(held.raw)
         agreement = peek.open.get("agreement") if peek.origin == HUB else None
-        return self._framework.decide(
-            peek.kind, peek.origin, self._owner, self._on, agreement, correspondents(peek.open)
-        )
+        # A retraction names no correspondent and holds no field: it goes to all who may have held what it takes back.
+        between = (self._owner,) if peek.op == "retract" else correspondents(peek.open)
+        return self._framework.decide(peek.kind, peek.origin, self._owner, self._on, agreement, between)
 
     def lines(self, held: Held) -> bytes:
         """The lines of a leaf: its record with the groups shared, or its hash."""
