@@ -372,9 +372,12 @@ class Server:
     def stop(self) -> None:
         if self._scheduler is not None and self._scheduler.running:
             self._scheduler.shutdown(wait=True)
-        # From the server's own loop: connections kept alive would hold it open for seconds.
-        self._server.trigger.pull_trigger(lambda: wasyncore.close_all(self._channels))
-        self._thread.join(timeout=10)
+        if self._thread.is_alive():
+            # From the server's own loop: connections kept alive would hold it open for seconds.
+            self._server.trigger.pull_trigger(lambda: wasyncore.close_all(self._channels))
+            self._thread.join(timeout=10)
+        else:
+            wasyncore.close_all(self._channels)
         self._server.task_dispatcher.shutdown()
 
 

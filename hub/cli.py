@@ -27,7 +27,7 @@ from adapters import declaration as declarations
 from adapters.base import SourceError
 from adapters.declaration import Declaration
 from adapters.declared import DeclarationError, read_yaml
-from hub import app, audit, demo as demonstration, framework as rules, keys as key_room, partner as node_room, settings as configuration
+from hub import app, audit, demo as demonstration, framework as rules, partner as node_room, settings as configuration
 from hub.errors import ConfigError, HubError
 from hub.export import export_records
 from hub.framework import HUB
@@ -116,13 +116,13 @@ def wait_for_stop() -> None:
 
 @main.command()
 @click.option("--once", is_flag=True, help="Do the job and end, without serving.")
-@click.option("--size", default=60, show_default=True, help="Records per feed in the sample cities.")
+@click.option("--size", type=int, default=None, help="Records per feed in the sample cities (60 in a new folder).")
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=8470, show_default=True, help="0 takes any free port.")
 @data_option
 @config_option
 @as_json
-def demo(once: bool, size: int, host: str, port: int, data: Path | None, config: Path, json_: bool) -> None:
+def demo(once: bool, size: int | None, host: str, port: int, data: Path | None, config: Path, json_: bool) -> None:
     """Run the main job on ten sample cities and serve the status page 演示."""
     settings = configuration.load(config)
     port = 0 if once and port == 8470 else port
@@ -163,7 +163,7 @@ def serve(host: str | None, port: int | None, data: Path | None, config: Path) -
     settings = app.with_data(configuration.load(config), data, host, port)
     app.refuse_other_purpose(settings.hub.data, False)
     bound = app.bind(settings.hub.host, settings.hub.port)
-    hub = open_hub(settings, port=bound.getsockname()[1])
+    hub = start_hub(settings, port=bound.getsockname()[1])
     server = app.Server(hub.web(), bound, hub.tick)
     server.start()
     err.print(f"{hub.url}/ — {len(hub.sources())} jurisdictions pulled here, ledger of {hub.store.size()} entries (Ctrl-C stops)")
@@ -172,25 +172,27 @@ def serve(host: str | None, port: int | None, data: Path | None, config: Path) -
     hub.close()
 
 
-def open_hub(settings: Settings, port: int | None = None) -> app.Hub:
-    """The hub of a data folder, with the passphrase its configuration refers to; a demo's folder opens as a demo."""
+def start_hub(settings: Settings, port: int | None = None) -> app.Hub:
+    """The hub of a data folder, with the passphrase its configuration refers to."""
     folder = settings.hub.data
-    if (folder / app.MARK).exists():
-        settings = app.as_demo(settings, folder, settings.hub.host, settings.hub.port)
-        ring = KeyRing(folder / "keys", demonstration.passphrase(folder))
-        return app.Hub(settings, folder, ring, demo=True, **_demo_pins(folder))
+    app.refuse_other_purpose(folder, False)
     if not (folder / "keys" / f"ledger.{HUB}.key").exists():
         raise ConfigError([f"{folder}/keys: this hub has no keys yet; run `python3 run.py keys init`"])
     return app.Hub(settings, folder, KeyRing(folder / "keys", settings.secret(settings.hub.passphrase)), port=port)
 
 
-def _demo_pins(folder: Path) -> dict[str, Any]:
-    first, http = {}, {}
-    for home in folder.glob("node-*"):
-        code = home.name.removeprefix("node-")
-        first[code] = key_room.pin_of((home / "keys" / f"first.{code}.note").read_bytes())
-        http[code] = [info.vkey for info in list_keys(home / "keys") if info.role == "http"]
-    return {"first_keys": first, "http_keys": http}
+@contextmanager
+def opened_hub(settings: Settings) -> Iterator[app.Hub]:
+    """The hub of a data folder; that of a demo comes with its sample cities."""
+    if (settings.hub.data / app.MARK).exists():
+        with demonstration.opened(settings, settings.hub.data) as running:
+            yield running.hub
+        return
+    hub = start_hub(settings)
+    try:
+        yield hub
+    finally:
+        hub.close()
 
 
 def loaded(config: Path, data: Path | None) -> Settings:
@@ -373,11 +375,8 @@ def adapters_diff(code: str, changed: Path | None, data: Path | None, config: Pa
     """Count what a changed declaration would revise, before anything is signed: the source is read, nothing is stored."""
     settings = loaded(config, data)
     declaration = declarations.load(changed) if changed else _declaration(settings, code)
-    hub = open_hub(settings)
-    try:
+    with opened_hub(settings) as hub:
         counts = hub.trial(declaration)
-    finally:
-        hub.close()
     say({"feeds": counts}, json_, lambda: _print_rows(counts, ("feed", "read", "new", "revised", "unchanged", "refused", "absent")))
 
 
@@ -393,13 +392,10 @@ def adapters_diff(code: str, changed: Path | None, data: Path | None, config: Pa
 def pull(codes: tuple[str, ...], full: bool, data: Path | None, config: Path, json_: bool) -> None:
     """Pull jurisdictions now (all of the hub's own unless told)."""
     settings = loaded(config, data)
-    hub = open_hub(settings)
-    try:
+    with opened_hub(settings) as hub:
         wanted = [_declaration(settings, code) for code in codes] or hub.sources()
         with progress_bar(json_) as progress:
             outcomes = [outcome for each in wanted for outcome in hub.pull(each, who="operator", full=full, progress=progress)]
-    finally:
-        hub.close()
     _tell_pulls(outcomes, json_)
 
 
@@ -419,15 +415,12 @@ def _tell_pulls(outcomes: list[Outcome], json_: bool) -> None:
 @as_json
 def reconcile(agreement: str | None, night: str | None, data: Path | None, config: Path, json_: bool) -> None:
     """Run a night now: compare whole ranges, repair, report. Exit 4 when differences remain."""
-    hub = open_hub(loaded(config, data))
-    try:
+    with opened_hub(loaded(config, data)) as hub:
         day = night or hub.now().date().isoformat()
         names = [agreement] if agreement else sorted(hub.framework.agreements)
         with progress_bar(json_) as progress:
             nights = [each for name in names for each in hub.reconcile(name, [day], progress)]
         remaining = len(hub.store.differences())
-    finally:
-        hub.close()
     rows = [{"agreement": each.agreement, "night": each.night} | dict(each.result) for each in nights]
     say({"nights": rows, "open_differences": remaining}, json_,
         lambda: out.print_json(json.dumps(rows, ensure_ascii=False)) if rows else out.print("nothing to do: this night is committed"))  # fmt: skip
@@ -440,11 +433,8 @@ def reconcile(agreement: str | None, night: str | None, data: Path | None, confi
 @as_json
 def status(data: Path | None, config: Path, json_: bool) -> None:
     """Show how things stand."""
-    hub = open_hub(loaded(config, data))
-    try:
+    with opened_hub(loaded(config, data)) as hub:
         found = hub.status()
-    finally:
-        hub.close()
 
     def lines() -> None:
         out.print(f"{found['verdict']['zh']} · {found['verdict']['en']}   {found['as_of']}", highlight=False)
@@ -463,11 +453,8 @@ def status(data: Path | None, config: Path, json_: bool) -> None:
 @as_json
 def fsck(data: Path | None, config: Path, json_: bool) -> None:
     """Hash everything stored again and hold it against entries, head and views."""
-    hub = open_hub(loaded(config, data))
-    try:
+    with opened_hub(loaded(config, data)) as hub:
         report = audit.fsck(hub.ledger, hub.settings.kinds, hub.digest_key)
-    finally:
-        hub.close()
     _tell_report(report, json_)
     sys.exit(5 if report.problems else 0)
 
@@ -490,11 +477,8 @@ def _tell_report(report: audit.Report, json_: bool, **more: Any) -> None:
 @as_json
 def rebuild(data: Path | None, config: Path, json_: bool) -> None:
     """Derive every view anew from the entries and records."""
-    hub = open_hub(loaded(config, data))
-    try:
+    with opened_hub(loaded(config, data)) as hub:
         report, changed = audit.rebuild(hub.ledger, hub.settings.kinds, hub.digest_key)
-    finally:
-        hub.close()
     text = f"views that changed: {', '.join(changed)}" if changed else "every view is identical"
     say(asdict(report) | {"changed": changed}, json_, lambda: out.print(f"{report.size} entries, {report.records} records; {text}"))
 
@@ -510,11 +494,8 @@ def rebuild(data: Path | None, config: Path, json_: bool) -> None:
 def verify(url: str | None, ledger_key: str | None, pins: Path | None, data: Path | None, config: Path, json_: bool) -> None:
     """Replay a ledger, local or by URL, and say what that proves and what it does not. Exit 5 on tampering."""
     if url is None:
-        hub = open_hub(loaded(config, data))
-        try:
+        with opened_hub(loaded(config, data)) as hub:
             report = hub.verify()
-        finally:
-            hub.close()
     else:
         if ledger_key is None:
             raise ConfigError(["verify --url needs --ledger-key NAME+ID+KEY (the hub's card shows it)"])

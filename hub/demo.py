@@ -21,6 +21,9 @@ from hub.partner import Node, NodeFile
 from hub.settings import Settings, secret
 
 
+SIZE = 60
+
+
 def passphrase(folder: Path) -> str:
     """The passphrase of a demo's folder: drawn once, kept beside the keys it opens, worth nothing elsewhere."""
     path = folder / "passphrase"
@@ -29,12 +32,24 @@ def passphrase(folder: Path) -> str:
     return path.read_text()
 
 
+def _size(folder: Path, size: int | None) -> int:
+    kept = folder / "size"
+    if kept.exists():
+        found = int(kept.read_text())
+        if size not in (None, found):
+            raise HubError(f"this demo was made with --size {found}", where=str(folder), mend="leave --size out, or give another --data")
+        return found
+    kept.write_text(str(size or SIZE))
+    return size or SIZE
+
+
 class Demo:
     """An open demo: sample cities, hub, server and the nodes of the cities that sign for themselves."""
 
-    def __init__(self, settings: Settings, folder: Path, host: str, port: int, *, size: int) -> None:
+    def __init__(self, settings: Settings, folder: Path, host: str, port: int, *, size: int | None) -> None:
+        """`size` is how many records each sample feed begins with; a folder keeps the size it was made with."""
         app.refuse_other_purpose(folder, True)
-        self.cities = SampleCities(folder / "cities", size=size)
+        self.cities = SampleCities(folder / "cities", size=_size(folder, size))
         self.cities.__enter__()
         self._bound = app.bind(host, port)
         self.settings = app.as_demo(settings, folder, host, self._bound.getsockname()[1])
@@ -145,7 +160,9 @@ class Demo:
 
 
 @contextmanager
-def opened(settings: Settings, folder: Path, host: str, port: int, *, size: int = 60) -> Iterator[Demo]:
+def opened(
+    settings: Settings, folder: Path, host: str = "127.0.0.1", port: int = 0, *, size: int | None = None
+) -> Iterator[Demo]:
     """A demo, closed cleanly whatever happens."""
     demo = Demo(settings, folder, host, port, size=size)
     try:

@@ -19,13 +19,14 @@ from hub.framework import HUB, Decision, Framework, correspondents
 from hub.kinds import Kind
 from hub.ledger import Ledger, Submission
 from hub.record import Leaf
-from hub.store.base import Acked, Entry, Held
+from hub.store.base import Acked, Entry, Held, Pull
 
 PAGE_ENTRIES = 256
 PAGE_BYTES = 8 << 20
 PAGE_NOTICES = 500
 MOST_PROBLEMS = 100
 BUNDLE = "evidence/v1"
+PUSH = "push"
 HUB_ONLY = ("framework/", "reconciliation/")
 
 
@@ -79,8 +80,14 @@ class Desk:
         # Before any record is looked at: only what truly continues this origin's chain is worth the work.
         self.ledger.chain(owner).follow(entry, parsed, pin=pin.first_key)
         leaves = self._receive(entry, records)
-        ((stored, fresh),) = self.ledger.append([Submission(raw, leaves)])
+        ((stored, fresh),) = self.ledger.append([Submission(raw, leaves)], lambda: self._note_push(owner, leaves))
         return (201 if fresh else 200), self._receipt(stored)
+
+    def _note_push(self, owner: str, leaves: list[Leaf] | None) -> None:
+        """A push counts as that city's run: from it come the last success and the strip of its days."""
+        store, at, count = self.ledger.store, self._now().isoformat(timespec="seconds"), len(leaves or ())
+        run = Pull(owner, PUSH, at, f"node {owner}", ended=at, state="succeeded", read=count, stored=count)
+        store.start_pull(run)
 
     def _receive(self, entry: batch.Entry, records: list[tuple[bytes, list[str]]]) -> list[Leaf] | None:
         if not isinstance(entry, Batch):

@@ -23,6 +23,10 @@ from hub.store.base import Pull, Store
 VERIFIED = "verified"
 DAYS = 30
 ORDER = ("action", "failing", "late", "never", "paused", "on_time")
+_PROBLEMS = {
+    "failed": ("需要人工查看", "needs a person"),
+    "incomplete": ("来源暂时无法读取", "the source could not be read"),
+}
 _WORDS = {
     "ok": ("一切正常", "All is well"),
     "late": ("有辖区晚于约定时间", "A jurisdiction is later than agreed"),
@@ -77,7 +81,7 @@ class Status:
         return {
             "hub": {"name": self._ledger.hub, "demo": self._demo, "time_zone": self._zone_name, "version": __version__},
             "as_of": now.isoformat(timespec="seconds"),
-            "verdict": self._verdict(jurisdictions),
+            "verdict": self._verdict(jurisdictions, numbers["open_differences"]),
             "numbers": numbers,
             "ledger": self._ledger_part(),
             "night": self._night_part(),
@@ -128,11 +132,10 @@ class Status:
 
     def _node(self, code: str) -> Feeds:
         """A city's own node was well when it last pushed or pulled."""
+        pushes = tuple(pull for pull in self._store.last_pulls() if pull.code == code)[-1:]
         seen = [datetime.fromisoformat(acked.at) for acked in self._store.acked() if acked.partner == code]
-        chain = self._ledger.chain(code)
-        if chain.seq and (entry := self._store.entry_at(code, chain.seq)) is not None:
-            seen.append(datetime.fromisoformat(batch.parse(self._ledger.hub, note.parse(entry.note).text).time))
-        return Feeds(max(seen, default=None), max(seen, default=None), ())
+        seen += [datetime.fromisoformat(pull.ended or pull.started) for pull in pushes]
+        return Feeds(max(seen, default=None), max(seen, default=None), pushes)
 
     def _state(self, pulls: Feeds, agreed: timedelta, now: datetime) -> str:
         if any(pull.state == "failed" for pull in pulls.newest):
@@ -143,8 +146,13 @@ class Status:
         return "on_time" if age <= agreed else "late" if age <= 2 * agreed else "failing"
 
     def _problem(self, pulls: Feeds) -> dict[str, str] | None:
-        told = [pull.problem for pull in pulls.newest if pull.problem]
-        return {"zh": "；".join(told), "en": "; ".join(told)} if told else None
+        told = [(_PROBLEMS.get(pull.state, ("提示", "note")), pull.problem) for pull in pulls.newest if pull.problem]
+        if not told:
+            return None
+        return {
+            "zh": "；".join(f"{words[0]}：{problem}" for words, problem in told),
+            "en": "; ".join(f"{words[1]}: {problem}" for words, problem in told),
+        }
 
     def _strip(self, code: str, today: date) -> list[dict[str, str]]:
         first = today - timedelta(days=DAYS - 1)
@@ -164,7 +172,7 @@ class Status:
 
     # --- the whole ---
 
-    def _verdict(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    def _verdict(self, rows: list[dict[str, Any]], differences: int) -> dict[str, Any]:
         states = {row["state"] for row in rows}
         worst = next((state for state in ORDER if state in states), "never")
         if states == {"never"} or not rows:
@@ -181,6 +189,10 @@ class Status:
                 "en": "; ".join(f"{row['name']['en']}: {_say(row, 'en')}" for row in concerned[:5]),
             }
             action = {"zh": "查看下表首行，按提示处理", "en": "See the first rows below and do what they say"}
+        elif state == "ok" and differences:
+            # On time is not yet well: what a night left open needs a person.
+            state, zh, en = "late", f"数据按约更新，{differences} 项差异待处理", f"Data is on time; {differences} differences are open"
+            action = {"zh": "查看有差异的辖区", "en": "See the jurisdictions with differences"}
         elif state == "never":
             action = {"zh": "首次拉取完成后显示状态", "en": "The state shows once the first pull is done"}
         return {"state": state, "zh": zh, "en": en, "cause": cause, "action": action}
@@ -209,7 +221,7 @@ class Status:
                     "next": _iso(self._nightly.next(name)),
                     "last": {
                         "night": last.night,
-                        "state": last.state,
+                        "state": "incomplete" if last.result.get("not_compared") else last.state,
                         "committed_at": last.result.get("committed_at"),
                         "compared": last.result.get("compared"),
                         "repaired": last.result.get("repaired"),
@@ -264,7 +276,7 @@ class Status:
                             "en": f"{agreement.name['en']} {night.night}: compared {result['compared']}, {result['open_differences']} open differences",
                         }
                     )
-        return sorted(events, key=lambda event: datetime.fromisoformat(event["at"]), reverse=True)[:20]
+        return sorted(events, key=lambda event: datetime.fromisoformat(event["at"]), reverse=True)
 
 
 def _say(row: dict[str, Any], lang: str) -> str:
