@@ -38,14 +38,15 @@ def announce(store: Store, issuer: Issuer, kind: Kind, framework: Framework, on:
     last = store.get(_ANNOUNCED)
     if old == new and last == on.isoformat():
         return []
-    changes = diff(from_texts(old), framework, on, was=date.fromisoformat(last)) if last else []
+    before = from_texts(old)
+    changes = diff(before, framework, on, was=date.fromisoformat(last)) if last else []
     drafts = []
     for name, text in sorted(new.items()):
         if old.get(name) != text:
             drafts.append(issuer.draft(kind, f'["{name}"]', _body(store, issuer, kind, name, text, framework)))
 
     def tell() -> None:
-        store.add_notices(notices(changes, framework, store.size()))
+        store.add_notices(notices(changes, before, framework, store.size()))
         store.put(_ANNOUNCED, on.isoformat())
 
     issuer.issue(drafts, tell)
@@ -66,14 +67,19 @@ def _body(store: Store, issuer: Issuer, kind: Kind, name: str, text: bytes, fram
     return body
 
 
-def notices(changes: list[Change], framework: Framework, upto: int) -> list[tuple[str, str, Mapping[str, Any]]]:
-    """The notices that a change of the framework means: (partner, type, body)."""
+def notices(
+    changes: list[Change], before: Framework, after: Framework, upto: int
+) -> list[tuple[str, str, Mapping[str, Any]]]:
+    """The notices that a change of the framework means: (partner, type, body).
+
+    An agreement that is gone ends as its last version said.
+    """
     found: dict[tuple[str, str, str, str], set[str]] = {}
     for change in changes:
         if change.origin == HUB:
             continue
         gained, lost = change.gained - change.elsewhere, change.lost - change.elsewhere
-        agreement = framework.agreements.get(change.agreement)
+        agreement = after.agreements.get(change.agreement) or before.agreements.get(change.agreement)
         ending = "erase" if agreement is not None and agreement.when_ended == "erase" else "ended"
         for type, groups in (("reissue", gained), (ending, lost)):
             if groups:

@@ -81,11 +81,11 @@ def card(settings: Settings, folder: Path, url: str) -> Card:
 class _Nonces:
     """The store's nonces as the gate asks for them."""
 
-    def __init__(self, store: SqliteStore) -> None:
-        self._store = store
+    def __init__(self, store: SqliteStore, most: int) -> None:
+        self._store, self._most = store, most
 
     def take(self, keyid: str, nonce: str, until: int, now: int) -> bool:
-        return self._store.take_nonce(keyid, nonce, until, now)
+        return self._store.take_nonce(keyid, nonce, until, now, self._most)
 
 
 @dataclass(frozen=True)
@@ -279,7 +279,7 @@ class Hub:
     def web(self) -> Flask:
         """The hub's web application."""
         http = HttpKey.signing(HUB, self._ring.signer("http", HUB))
-        gate = Gate(authority(self.url), self._http_key, _Nonces(self.store), http, self.now)
+        gate = Gate(authority(self.url), self._http_key, _Nonces(self.store, self.settings.hub.limits.nonces_per_key), http, self.now)
         page = console.blueprint(self.status, self.healthy)
         return web.create_app(
             self._desk_for_web(), gate, self.status, tiles_open=self.demo or self.settings.hub.tiles == "everybody",

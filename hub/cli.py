@@ -295,7 +295,9 @@ def keys_card(url: str | None, data: Path | None, config: Path) -> None:
 
 
 def _print_rows(rows: list[dict[str, Any]], names: tuple[str, ...]) -> None:
-    table = Table(*names)
+    table = Table()
+    for name in names:
+        table.add_column(name, overflow="fold")
     for row in rows:
         table.add_row(*(str(row[name]) for name in names))
     out.print(table)

@@ -43,9 +43,8 @@ _host_name = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?").full
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one caller may take: the largest request body in bytes, and how many nonces are remembered."""
+    """What one caller may take: how many of its nonces are remembered at a time."""
 
-    body_bytes: int = 9 << 20
     nonces_per_key: int = 10_000
 
 
@@ -200,7 +199,6 @@ def _is_public_url(text: str) -> bool:
 
 
 class _LimitsYaml(Schema):
-    body_bytes = fields.Integer(strict=True, validate=validate.Range(1 << 20, 1 << 28))
     nonces_per_key = fields.Integer(strict=True, validate=validate.Range(100, 10_000_000))
 
 

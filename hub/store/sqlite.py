@@ -24,7 +24,6 @@ from hub.record import Leaf, Withheld
 from hub.store import engine
 from hub.store.base import Acked, Difference, Entry, Held, Known, Night, Notice, Pull, Quarantined, Scan, Series
 
-NONCES_PER_KEY = 20_000
 VIEWS = ("chain", "series", "current", "tile")
 _PUT, _RETRACT = 0, 1
 _OPS = ("put", "retract")
@@ -495,13 +494,13 @@ class SqliteStore:
 
     # --- partners ---
 
-    def take_nonce(self, keyid: str, nonce: str, until: int, now: int) -> bool:
+    def take_nonce(self, keyid: str, nonce: str, until: int, now: int, most: int) -> bool:
         with self.transaction():
             db = self._write()
             db.execute("DELETE FROM nonce WHERE until < ?", (now,))
             held = self._one("SELECT count(*) FROM nonce WHERE keyid = ?", keyid)[0]
             # Full: refuse and keep every live nonce; a quota per key so that one partner cannot block the rest.
-            if held >= NONCES_PER_KEY:
+            if held >= most:
                 return False
             return bool(db.execute("INSERT OR IGNORE INTO nonce VALUES (?, ?, ?)", (keyid, nonce, until)).rowcount)
 

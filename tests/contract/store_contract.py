@@ -219,13 +219,18 @@ class StoreContract:
         assert [each.identity for each in store.differences("closed")] == ["d2"]
 
     def test_a_nonce_is_taken_once(self, store):
-        assert store.take_nonce("k", "n", 200, 100) and not store.take_nonce("k", "n", 200, 100)
-        assert store.take_nonce("other", "n", 200, 100)
-        assert store.take_nonce("k", "n", 400, 300), "forgotten only after its end"
+        assert store.take_nonce("k", "n", 200, 100, 99) and not store.take_nonce("k", "n", 200, 100, 99)
+        assert store.take_nonce("other", "n", 200, 100, 99)
+        assert store.take_nonce("k", "n", 400, 300, 99), "forgotten only after its end"
+
+    def test_a_full_quota_refuses_and_forgets_nothing(self, store):
+        assert [store.take_nonce("k", str(n), 200, 100, 3) for n in range(4)] == [True, True, True, False]
+        assert not store.take_nonce("k", "0", 200, 100, 99), "a live nonce is never evicted"
+        assert store.take_nonce("another", "fresh", 200, 100, 3)
 
     def test_of_many_threads_one_gets_the_nonce(self, store):
         won = []
-        threads = [threading.Thread(target=lambda: won.append(store.take_nonce("k", "same", 200, 100))) for _ in range(8)]
+        threads = [threading.Thread(target=lambda: won.append(store.take_nonce("k", "same", 200, 100, 99))) for _ in range(8)]
         for thread in threads:
             thread.start()
         for thread in threads:

@@ -7,7 +7,7 @@ from store_contract import StoreContract
 
 from hub.keys import Vault
 from hub.store import engine
-from hub.store.sqlite import NONCES_PER_KEY, SqliteStore
+from hub.store.sqlite import SqliteStore
 
 KEY = bytes(range(32))
 
@@ -23,13 +23,6 @@ class TestSqliteStore(StoreContract):
         assert store._db().execute("PRAGMA synchronous").fetchone()[0] == 2
         assert store._db().execute("PRAGMA journal_mode").fetchone()[0].upper() == engine.journal_mode()
         assert (engine.journal_mode() == "WAL") == (engine.version() >= (3, 51, 3))
-
-    def test_a_full_nonce_table_refuses_and_forgets_nothing(self, store):
-        with store.transaction():
-            store._write().executemany("INSERT INTO nonce VALUES ('k', ?, 200)", ((str(n),) for n in range(NONCES_PER_KEY)))
-        assert not store.take_nonce("k", "fresh", 200, 100)
-        assert not store.take_nonce("k", "0", 200, 100)
-        assert store.take_nonce("another", "fresh", 200, 100)
 
 
 def test_only_one_copy_of_sqlite_opens_stores(tmp_path):

@@ -210,7 +210,7 @@ REACHED = "connections: {}"
             'connections: {"330483": {base_url: [a]}}',
             "connections.330483.base_url: expected text",
         ),
-        ("hub.yaml", "body_bytes: 9437184", "body_bytes: 10", "limits.body_bytes: "),
+        ("hub.yaml", "nonces_per_key: 10000", "nonces_per_key: 10", "limits.nonces_per_key: "),
         (
             "framework.yaml",
             "zh: 桐乡市",
