@@ -117,8 +117,8 @@ class SqlView:
         with self._open() as link:
             try:
                 table = self._table(link)
-                reached = self._highest(link, table)
-                statement = self._statement(table, cursor, reached)
+                highest = self._highest(link, table)
+                statement = self._statement(table, cursor, highest)
                 rows = link.execution_options(stream_results=True, yield_per=_FETCH).execute(statement)
                 held: Page | None = None
                 for page in paged(self._rows(rows)):
@@ -132,10 +132,12 @@ class SqlView:
             except (DBAPIError, SQLAlchemyError) as error:
                 raise self._failed(error) from None
         if held is not None:
-            now = self._connection.now()
-            yield held._replace(
-                cursor=cursors.higher(cursor, reached and cursors.not_after(reached, now))
-            )
+            yield held._replace(cursor=self._reached(cursor, highest))
+
+    def _reached(self, cursor: str | None, highest: Any) -> str | None:
+        if highest is None:
+            return cursor
+        return cursors.higher(cursor, cursors.not_after(str(plain_value(highest)), self._connection.now()))
 
     @contextmanager
     def _open(self) -> Iterator[sa.Connection]:
@@ -194,35 +196,31 @@ class SqlView:
             raise Look(self._where, f"no column {', '.join(missing)}"[:300], mend)
         return whole
 
-    def _highest(self, link: sa.Connection, table: sa.Table) -> str | None:
+    def _highest(self, link: sa.Connection, table: sa.Table) -> Any:
         """Where this read ends: rows that are committed while it runs are left to the next."""
         incremental = self._options.get("incremental")
         if not incremental:
             return None
-        found = link.execute(sa.select(sa.func.max(table.c[incremental["column"]]))).scalar()
-        return None if found is None else str(plain_value(found))
+        return link.execute(sa.select(sa.func.max(_raw(table.c[incremental["column"]])))).scalar()
 
-    def _statement(self, table: sa.Table, cursor: str | None, reached: str | None) -> sa.Select[Any]:
+    def _statement(self, table: sa.Table, cursor: str | None, highest: Any) -> sa.Select[Any]:
         options = self._options
         order, incremental = [table.c[name] for name in options["order"]], options.get("incremental")
         shown = [table.c[name] for name in options.get("columns") or table.columns.keys()]
         limits = []
-        if incremental and reached is not None:
-            column = table.c[incremental["column"]]
-            limits.append(column <= _typed(column, reached))
+        if incremental and highest is not None:
+            column = _raw(table.c[incremental["column"]])
+            limits.append(column <= highest)
             if cursor is not None:
-                limits.append(column >= _typed(column, cursors.back(cursor, incremental.get("lag"))))
+                limits.append(column >= _like(highest, cursors.back(cursor, incremental.get("lag"))))
         if "last_per" not in options:
-            return sa.select(*shown).where(*limits).order_by(*order)
+            return sa.select(*map(_raw, shown)).where(*limits).order_by(*order)
         keys: Sequence[Any] = [table.c[name] for name in options["last_per"]]
         newest = sa.func.row_number().over(partition_by=keys, order_by=[each.desc() for each in order])
         ranked = sa.select(*table.columns, newest.label("nth_newest")).where(*limits).subquery()
-        outer = [ranked.c[each.name] for each in shown]
-        return (
-            sa.select(*outer)
-            .where(ranked.c.nth_newest == 1)
-            .order_by(*(ranked.c[each.name] for each in order))
-        )
+        outer = [_raw(ranked.c[each.name]) for each in shown]
+        in_order = [ranked.c[each.name] for each in order]
+        return sa.select(*outer).where(ranked.c.nth_newest == 1).order_by(*in_order)
 
     def _rows(self, rows: sa.CursorResult[Any]) -> Iterator[Row]:
         names, table = list(rows.keys()), self._options["table"]
@@ -232,19 +230,23 @@ class SqlView:
             yield Row(dict(zip(names, map(plain_value, values), strict=True)), f"{table} row {n}")
 
 
-def _typed(column: sa.Column[Any], text: str) -> Any:
-    """A cursor as a value of its column."""
+def _raw(column: Any) -> Any:
+    """A column as the driver gives it: SQLAlchemy's own conversions round numbers and stop at odd dates."""
+    return sa.type_coerce(column, sa.types.NullType()).label(column.name)
+
+
+def _like(example: Any, text: str) -> Any:
+    """A cursor's text as the kind of value that its column holds."""
     try:
-        kind = column.type.python_type
-    except NotImplementedError:
-        return text
-    try:
-        if kind is int:
-            return int(text)
-        if kind is Decimal:
-            return Decimal(text)
-        if kind is datetime:
-            return datetime.fromisoformat(text)
+        if isinstance(example, datetime):
+            moment = datetime.fromisoformat(text)
+            return moment if example.tzinfo else moment.replace(tzinfo=None)
+        if isinstance(example, (int, Decimal)):
+            return type(example)(text)
+        if isinstance(example, float):
+            return float(text)
+        if isinstance(example, date):
+            return date.fromisoformat(text[:10])
     except (ValueError, ArithmeticError):
         pass
     return text
