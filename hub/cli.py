@@ -348,7 +348,12 @@ def adapters_preview(code: str, feed: str | None, rows: int, config: Path, json_
     for each in _declaration(settings, code).feeds:
         if feed in (None, each.name):
             shown += list(_previewed(settings, each, rows))
-    say({"rows": shown}, json_, lambda: [out.print_json(json.dumps(row, ensure_ascii=False)) for row in shown] and None)
+
+    def lines() -> None:
+        for row in shown:
+            out.print_json(json.dumps(row, ensure_ascii=False))
+
+    say({"rows": shown}, json_, lines)
 
 
 def _previewed(settings: Settings, feed: Any, limit: int) -> Iterator[dict[str, Any]]:

@@ -126,7 +126,8 @@ class Desk:
             )  # fmt: skip
         self._acknowledge(owner, after, notice)
         cut = _Cut(self._framework(), self.kinds, owner, self._now().date())
-        out, size, upto = [], 0, after
+        out: list[bytes] = []
+        size, upto = 0, after
         for entry in self.ledger.store.entries(after, min(PAGE_ENTRIES, published.size - after)):
             lines = b"".join(self._entry_lines(entry, cut))
             if out and size + len(lines) > PAGE_BYTES:

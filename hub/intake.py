@@ -10,19 +10,20 @@ Memory stays flat: rows are handled in batches and the keys met are kept in the 
 import hmac
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import Any, NamedTuple
 
 import msgspec
 
 from adapters.base import Look, Mapped, Refuse, Retry, Row
-from adapters.declaration import Declaration, Feed, Mapper
+from adapters.declaration import Declaration, Feed
+from adapters.mapping import Mapper
 from hub import batch, record
+from hub.batch import Chain
 from hub.canonical import b64url
-from hub.errors import ForkError, KeyRefused, KindError
+from hub.errors import ForkError, HubError, KeyRefused, KindError
 from hub.kinds import Kind
 from hub.ledger import Ledger, Submission, leaf_hashes
 from hub.note import Signer
@@ -34,6 +35,7 @@ BATCH_BYTES = 7 << 20
 MOST_QUARANTINED = 5_000
 SMALL = 10
 NAMED = 1_000
+TWICE = "the same key stands twice with different content"
 
 Clock = Callable[[], datetime]
 Progress = Callable[[str, str, int], None]
@@ -99,13 +101,15 @@ class Issuer:
         `within` joins the last batch's transaction, or runs in one of its own where nothing changed. A place in the chain
         lost to another process is taken anew.
         """
+        issued: list[Leaf] = []
         while True:
-            leaves = self._seal(drafts)
+            # Read before the records' revisions are: whoever comes between has moved the chain on, and shows as a fork.
+            chain = self.ledger.chain(self.origin)
             try:
-                self._append(leaves, within)
+                self._append(chain, self._seal(drafts), within, issued)
             except ForkError:
                 continue
-            return leaves
+            return issued
 
     def _seal(self, drafts: Sequence[Draft]) -> list[Leaf]:
         known, at = self.known(drafts), stamp(self._now())
@@ -127,14 +131,17 @@ class Issuer:
             return record.retract(draft.kind, reason=draft.reason, **place)  # type: ignore[arg-type]
         return record.seal(draft.kind, body=draft.body, digest=draft.digest, **place)  # type: ignore[arg-type]
 
-    def _append(self, leaves: Sequence[Leaf], within: Callable[[], None] | None) -> None:
+    def _append(
+        self, chain: Chain, leaves: Sequence[Leaf], within: Callable[[], None] | None, issued: list[Leaf]
+    ) -> None:
+        if leaves and not chain.keys:
+            raise KeyRefused(f"{self.origin} has no key/v1 on the ledger", mend="start the hub once, or push the key/v1")
         parts = list(_portions(leaves))
         for n, part in enumerate(parts, 1):
-            chain = self.ledger.chain(self.origin)
-            if not chain.keys:
-                raise KeyRefused(f"{self.origin} has no key/v1 on the ledger", mend="start the hub once, or push the key/v1")
             raw = batch.make(self.ledger.hub, chain, leaf_hashes(part), self._signers, stamp(self._now()))
-            self.ledger.append([Submission(raw, part)], within if n == len(parts) else None)
+            [(entry, _)] = self.ledger.append([Submission(raw, part)], within if n == len(parts) else None)
+            issued += part
+            chain = replace(chain, seq=entry.seq, prev=entry.text_hash)
         if not parts and within is not None:
             with self.ledger.store.transaction():
                 within()
@@ -220,19 +227,20 @@ class Intake:
             pull = replace(pull, number=self.store.start_pull(pull))
         cursor = None if full else self.store.cursor(declaration.code, feed.name)
         run = _Run(self, feed, pull, progress, incremental=cursor is not None)
-        source = feed.source(connection, self._secret, now=self._now)
-        try:
-            with self.store.scan() as scan:
-                reached = run.read(source.pages(cursor), scan)
+        with self.store.scan() as scan:
+            try:
+                reached = run.read(feed.source(connection, self._secret, now=self._now).pages(cursor), scan)
                 if cursor is None:
                     run.settle_absent(scan)
                 run.finish(reached if reached is not None else cursor)
-        except Retry as error:
-            run.stop("incomplete", str(error))
-        except Look as error:
-            run.stop("failed", str(error))
+            except (Retry, Look) as error:
+                run.stop("incomplete" if isinstance(error, Retry) else "failed", str(error), scan)
+            except KeyRefused as error:  # This city's key is at fault: the others go on.
+                run.stop("failed", str(error))
+            except HubError as error:
+                run.stop("failed", str(error))
+                raise
         return run.outcome
-
 
     def trial(self, feed: Feed, connection: Mapping[str, Any]) -> dict[str, int]:
         """Count what a whole read of a feed would do: new, revised, unchanged, refused, absent; stores nothing."""
@@ -244,9 +252,12 @@ class Intake:
                     counts["read"] += 1
                     try:
                         mapped = mapper(row)
-                        kind.accept(mapped.body)
+                        if not mapped.retract:
+                            kind.accept(mapped.body)
                     except (Refuse, KindError):
                         counts["refused"] += 1
+                        continue
+                    if mapped.retract:
                         continue
                     draft = self._issuer(mapped.origin).draft(kind, mapped.key, mapped.body)
                     scan.add(mapped.origin, kind.name, [draft.id])
@@ -272,6 +283,8 @@ class _Run:
         self.kind = intake.kinds[feed.kind]
         self.mapper: Mapper = feed.mapper()
         self.read_rows: Counter[str] = Counter()
+        self.met_again: Counter[str] = Counter()
+        self.present: dict[str, set[str]] = {}
         self.unreadable: set[str] = set()
         self.stored = self.unchanged = self.read_count = 0
         self.drafts: dict[str, list[tuple[Draft, Row]]] = {}
@@ -285,33 +298,46 @@ class _Run:
     def read(self, pages: Iterator[Any], scan: Scan) -> str | None:
         """Read every page; gives the cursor reached."""
         cursor = None
-        for row in self._retried():
-            self._take(row, scan)
         for page in pages:
             self.read_count += len(page.rows)
             for row in page.rows:
                 self._take(row, scan)
+            if len(self.marks) > MOST_QUARANTINED:
+                what = f"more than {MOST_QUARANTINED} rows were refused"
+                raise Look(page.rows[-1].where, what, "check the declaration against the source")
             cursor = page.cursor or cursor
             if self.progress:
                 self.progress(self.outcome.pull.code, self.feed.name, self.read_count)
         self._flush(scan)
+        self._retry(scan)
         self.outcome.leftovers = self.mapper.leftovers
         return cursor
 
-    def _retried(self) -> Iterator[Row]:
-        """Rows set aside earlier, tried again in an incremental read (a whole read meets them by itself)."""
+    def _retry(self, scan: Scan) -> None:
+        """Try rows set aside earlier again, in an incremental read (a whole read meets them by itself)."""
         pull = self.outcome.pull
         if not self.incremental:
             return
         for each in self.intake.store.quarantine(pull.code):
-            if each.feed == pull.feed:
-                yield Row(msgspec.json.decode(each.row), each.where)
+            newer = each.id and (
+                each.id in self.present.get(each.origin, ()) or scan.add(each.origin, self.kind.name, [each.id])
+            )
+            # What this read said of the same record is newer: the old row is dropped.
+            if each.feed != pull.feed or newer:
+                continue
+            if each.reason == TWICE:
+                # Which of two rows stands, only a whole read can tell.
+                self.aside.append(replace(each, last_seen=pull.started))
+                self.marks.add(each.mark)
+            else:
+                self._take(Row(msgspec.json.decode(each.row), each.where), scan)
+        self._flush(scan)
 
     def _take(self, row: Row, scan: Scan) -> None:
         try:
             mapped = self.mapper(row)
         except Refuse as error:
-            self._refused(row, error, scan)
+            self._refused(row, error)
             return
         issuer = self._issuer(mapped.origin)
         if mapped.retract:
@@ -320,7 +346,7 @@ class _Run:
             try:
                 self.kind.accept(mapped.body)
             except KindError as error:
-                self._invalid(row, mapped, error, scan)
+                self._invalid(row, mapped, error)
                 return
             draft = issuer.draft(self.kind, mapped.key, mapped.body)
         self.read_rows[mapped.origin] += 1
@@ -336,22 +362,23 @@ class _Run:
 
     # --- setting aside ---
 
-    def _refused(self, row: Row, error: Refuse, scan: Scan) -> None:
+    def _refused(self, row: Row, error: Refuse) -> None:
         if error.origin is not None and error.key is not None:
-            self._present(error.origin, error.key, scan)
+            self._present(error.origin, error.key)
         else:
             # Whoever this row was cannot be told: nothing of these origins may be taken for vanished.
             self.unreadable.update([error.origin] if error.origin else self.feed.origins)
         self._set_aside(row, error.field, str(error), error.origin or "", error.key)
 
-    def _invalid(self, row: Row, mapped: Mapped, error: KindError, scan: Scan) -> None:
-        self._present(mapped.origin, mapped.key, scan)
+    def _invalid(self, row: Row, mapped: Mapped, error: KindError) -> None:
+        self._present(mapped.origin, mapped.key)
         first = error.problems[0]
         self._set_aside(row, first.where, "; ".join(map(str, error.problems[:5])), mapped.origin, mapped.key)
 
-    def _present(self, origin: str, key: str, scan: Scan) -> None:
+    def _present(self, origin: str, key: str) -> None:
+        """A refused row whose record is known: not absent, and no reason to take a good row for its double."""
         self.read_rows[origin] += 1
-        scan.add(origin, self.kind.name, [self._issuer(origin).id_of(self.kind.name, key)])
+        self.present.setdefault(origin, set()).add(self._issuer(origin).id_of(self.kind.name, key))
 
     def _set_aside(self, row: Row, column: str, reason: str, origin: str, key: str | None) -> None:
         pull = self.outcome.pull
@@ -362,8 +389,6 @@ class _Run:
             Quarantined(pull.code, pull.feed, mark, row.where, column, reason, pull.started, pull.started, origin, id, raw)
         )
         self.marks.add(mark)
-        if len(self.marks) > MOST_QUARANTINED:
-            raise Look(row.where, f"more than {MOST_QUARANTINED} rows were refused", "check the declaration against the source")
 
     # --- storing ---
 
@@ -378,8 +403,10 @@ class _Run:
 
     def _store(self, origin: str, rows: list[tuple[Draft, Row]], scan: Scan) -> None:
         issuer = self._issuer(origin)
-        met = scan.add(origin, self.kind.name, [draft.id for draft, _ in rows if draft.body is not None])
+        ids = {draft.id for draft, _ in rows if draft.body is not None or self.incremental}
+        met = scan.add(origin, self.kind.name, list(ids))
         known = issuer.known([draft for draft, _ in rows])
+        self.met_again[origin] += self._standing(known.get((self.kind.name, id)) for id in ids - met)
         first: dict[str, Draft] = {}
         for draft, row in rows:
             earlier = first.get(draft.id)
@@ -392,8 +419,7 @@ class _Run:
                 # Between two reads a record may well change: what was read later stands.
                 first[draft.id] = draft
             elif self.feed.duplicates == "refuse":
-                reason = "the same key stands twice with different content"
-                self._set_aside(row, ", ".join(self.feed.key), reason, origin, None)
+                self._set_aside(row, ", ".join(self.feed.key), TWICE, origin, None)
             else:
                 self.unchanged += 1
         leaves = issuer.issue(list(first.values()))
@@ -411,27 +437,33 @@ class _Run:
 
     def settle_absent(self, scan: Scan) -> None:
         """After a whole read: what stands on the ledger and was not met is retracted or flagged, as declared."""
-        if self.feed.completeness == "delta":
-            return
-        expect = self.feed.expect
+        for origin, ids in self.present.items():
+            met = scan.add(origin, self.kind.name, list(ids))
+            known = self.intake.store.known(origin, self.kind.name, list(ids - met))
+            self.met_again[origin] += self._standing(known.values())
         for origin in self.feed.origins:
             problem = self._shortfall(origin, scan)
             if problem:
-                self.outcome.shortfalls.append(problem)
-            elif origin not in self.unreadable:
+                self.outcome.shortfalls.append(f"{origin}: {problem}; nothing retracted")
+            elif self.feed.completeness != "delta" and origin not in self.unreadable:
                 self._take_back(origin, scan)
-        if expect.max_rows is not None and self.read_count > expect.max_rows:
-            self.outcome.shortfalls.append(f"{self.read_count} rows where at most {expect.max_rows} are expected")
+
+    @staticmethod
+    def _standing(known: Iterable[Known | None]) -> int:
+        return sum(each is not None and each.op == "put" for each in known)
 
     def _shortfall(self, origin: str, scan: Scan) -> str:
-        expect, met = self.feed.expect, self.read_rows[origin]
-        if expect.min_rows is not None and met < expect.min_rows:
-            return f"{origin}: {met} rows where at least {expect.min_rows} are expected; nothing retracted"
-        if expect.max_loss is not None:
+        expect, rows = self.feed.expect, self.read_rows[origin]
+        if expect.min_rows is not None and rows < expect.min_rows:
+            return f"{rows} rows where at least {expect.min_rows} are expected"
+        if expect.max_rows is not None and rows > expect.max_rows:
+            return f"{rows} rows where at most {expect.max_rows} are expected"
+        if expect.max_loss is not None and self.feed.completeness != "delta":
             lost = sum(1 for _ in self._absent(origin, scan))
-            standing = sum(s.standing for s in self.intake.store.series() if (s.origin, s.kind) == (origin, self.kind.name))
-            if standing > SMALL and Decimal(lost) > Decimal(str(expect.max_loss)) * standing:
-                return f"{origin}: {lost} of {standing} records would vanish, more than {expect.max_loss}; nothing retracted"
+            # What stood before this read, within its window: what was met again and what was not.
+            stood = lost + self.met_again[origin]
+            if stood > SMALL and lost > expect.max_loss * stood:
+                return f"{lost} of {stood} records would vanish, more than {expect.max_loss}"
         return ""
 
     def _absent(self, origin: str, scan: Scan) -> Iterator[str]:
@@ -445,10 +477,11 @@ class _Run:
         window = self.feed.window
         if self.feed.completeness != "window" or window is None:
             return True
-        oldest = (self.intake._now() - timedelta(days=window.days)).date().isoformat()
+        now = self.intake._now()
+        oldest, newest = (now - timedelta(days=window.days)).date().isoformat(), now.date().isoformat()
         for held in self.intake.store.leaves(known.number, 1):
             if held.raw is not None:
-                return str(record.parse(held.raw).open.get(window.field, ""))[:10] >= oldest
+                return oldest <= str(record.parse(held.raw).open.get(window.field, ""))[:10] <= newest
         return False
 
     def _take_back(self, origin: str, scan: Scan) -> None:
@@ -482,8 +515,10 @@ class _Run:
             store.keep_quarantine(pull.code, pull.feed, pull.started)
             self._close("failed" if self.outcome.shortfalls else "succeeded", "; ".join(problems))
 
-    def stop(self, state: str, problem: str) -> None:
-        """The read broke off: what was stored stays, cursor and quarantine stand as they were."""
+    def stop(self, state: str, problem: str, scan: Scan | None = None) -> None:
+        """The read broke off: what was read (with its `scan`) is stored, the cursor stays, nothing counts as absent."""
+        if scan is not None:
+            self._flush(scan)
         with self.intake.store.transaction():
             self._close(state, problem)
 

@@ -211,7 +211,7 @@ class Status:
         }
 
     def _night_part(self) -> dict[str, Any]:
-        rows = []
+        rows: list[dict[str, Any]] = []
         for name, agreement in sorted(self._framework().agreements.items()):
             last = next((night for night in self._store.nights(name, 5) if night.state == "committed"), None)
             rows.append(
@@ -250,7 +250,7 @@ class Status:
 
     def _events(self, now: datetime) -> list[dict[str, Any]]:
         names = {code: member.name for code, member in self._framework().members.items()}
-        events = []
+        events: list[dict[str, Any]] = []
         for pull in self._store.last_pulls():
             name = names.get(pull.code, {"zh": pull.code, "en": pull.code})
             good = pull.state == "succeeded"
@@ -263,8 +263,8 @@ class Status:
                     "en": f"{name['en']} {pull.feed}: " + (f"read {pull.read}, stored {pull.stored}" if good else pull.problem),
                 }
             )
-        for name, agreement in self._framework().agreements.items():
-            for night in self._store.nights(name, 3):
+        for agreement in self._framework().agreements.values():
+            for night in self._store.nights(agreement.id, 3):
                 if night.state == "committed":
                     result = night.result
                     events.append(

@@ -17,7 +17,8 @@ from hub.batch import Chain
 from hub.record import Leaf, Withheld
 
 
-class Entry(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Entry:
     """A ledger entry as stored. `first` is the number of its first record, None where its leaves are not held."""
 
     index: int

@@ -7,12 +7,12 @@ other's locks: every connection of the hub comes from here, and the copy is the 
 
 from typing import Any
 
-from sqlite_utils.utils import sqlite3 as chosen
+from sqlite_utils import utils
 
 WAL_SOUND = (3, 51, 3)
 OLDEST = (3, 35, 0)
 
-sqlite3: Any = chosen
+sqlite3: Any = utils.sqlite3  # type: ignore[attr-defined]
 
 
 def version() -> tuple[int, ...]:

@@ -8,7 +8,7 @@ import json
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, fields
+from dataclasses import asdict, astuple, fields
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -63,8 +63,7 @@ def work(db: Database) -> None:
     _table(db, "cursor", {"code": str, "feed": str, "cursor": str}, ("code", "feed"))
     _table(db, "quarantine", {each.name: bytes if each.name == "row" else str for each in fields(Quarantined)},
            ("code", "feed", "mark"))  # fmt: skip
-    kinds = {int: int, bool: int}
-    _table(db, "pull", {each.name: kinds.get(each.type, str) for each in fields(Pull)}, "number")  # type: ignore[call-overload]
+    _table(db, "pull", {each.name: int if each.type in (int, bool) else str for each in fields(Pull)}, "number")
     _table(db, "night", {"agreement": str, "night": str, "state": str, "token": str, "until": int, "result": str},
            ("agreement", "night"))  # fmt: skip
     _table(db, "difference", {each.name: str for each in fields(Difference)}, "identity")
@@ -218,7 +217,7 @@ class SqliteStore:
         self._write().execute("UPDATE entry SET first = ? WHERE idx = ?", (first, index))
 
     def append_entry(self, entry: Entry) -> None:
-        self._write().execute("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, ?)", entry)
+        self._write().execute("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, ?)", astuple(entry))
 
     def tile(self, level: int, index: int) -> bytes:
         row = self._one("SELECT hashes FROM tile WHERE level = ? AND n = ?", level, index)
@@ -232,7 +231,7 @@ class SqliteStore:
 
     def append_leaves(self, leaves: Sequence[Leaf | Withheld], hashes: Sequence[bytes]) -> int:
         first = int(self._one("SELECT coalesce(max(n) + 1, 1) FROM record")[0])
-        rows = []
+        rows: list[tuple[int, bytes | None, bytes | None, bytes | None]] = []
         for n, (leaf, hash) in enumerate(zip(leaves, hashes, strict=True), first):
             if isinstance(leaf, Withheld):
                 rows.append((n, None, hash, None))
@@ -470,7 +469,7 @@ class SqliteStore:
             f"SELECT agreement, night, state, token, until, result FROM night WHERE {where} ORDER BY night DESC LIMIT ?",
             (*values, limit),
         )
-        return [Night(*row[:5], json.loads(row[5])) for row in rows]
+        return [Night(*row[:5], result=json.loads(row[5])) for row in rows]
 
     def put_differences(self, agreement: str, night: str, found: Sequence[Difference]) -> None:
         db = self._write()

@@ -20,7 +20,7 @@ def write_view(path: Path, name: str, columns: Sequence[str], rows: Iterable[Seq
         db = Database(connection)
         table = db[f"{name}_data"]
         db[name].drop(ignore=True)
-        table.drop(ignore=True)  # type: ignore[union-attr]
+        table.drop(ignore=True)
         table.insert_all((dict(zip(columns, row, strict=True)) for row in rows), pk=("origin", "id"))  # type: ignore[union-attr]
         db.create_view(name, f'SELECT * FROM "{name}_data"', replace=True)
         connection.commit()

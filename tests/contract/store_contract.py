@@ -20,8 +20,9 @@ def leaf(n, **more):
     return Leaf(raw, more.get("disclosures", {"party": f"secret-{n}"}), "330483", "case/1", f"id{n:020}", 1, "put", bytes([n]) * 16)
 
 
-def entry(index, **more):
-    return Entry(index, f"hash-{index}", "330483", index + 1, b"note-%d" % index, 2, None, b"cp-%d" % index)._replace(**more)
+def entry(number, **more):
+    made = Entry(number, f"hash-{number}", "330483", number + 1, b"note-%d" % number, 2, None, b"cp-%d" % number)
+    return replace(made, **more)
 
 
 class StoreContract:
@@ -85,7 +86,7 @@ class StoreContract:
         with store.transaction():
             store.append_entry(entry(0))
         with pytest.raises(Exception), store.transaction():  # noqa: B017 - each engine has its own integrity error
-            store.append_entry(entry(1)._replace(**again))
+            store.append_entry(entry(1, **again))
         assert store.size() == 1
 
     def test_withheld_leaves_can_be_filled_and_taken_back(self, store):
