@@ -251,9 +251,13 @@ class Ledger:
                 if within is not None:
                     within()
             # A crash here leaves the store ahead of its head: the next start verifies the entries and advances.
-            if raw is not None and (size := self.store.size()) == seal.read(raw).size:
-                self.head.swap(old, raw)
-                self._settled = (size, raw)
+            if raw is not None:
+                size = self.store.size()
+                # A partner's copy between two pages is shorter than its checkpoint: the head stays until it is not.
+                if size == seal.read(raw).size:
+                    self.head.swap(old, raw)
+                    old = raw
+                self._settled = (size, old) if old is not None else None
         return results
 
     def _append(

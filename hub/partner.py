@@ -32,7 +32,7 @@ from hub.store.sqlite import SqliteStore
 from hub.wire import Client, HttpKey, Reply
 
 BATCH_TYPE = "application/vnd.crossregion.batch"
-_PINS, _NOTICE, _PUSHED = "pinned first keys", "last notice", "pushed"
+_PINS, _NOTICE, _PUSHED, _PROMISED = "pinned first keys", "last notice", "pushed", "promised checkpoint"
 
 Clock = Callable[[], datetime]
 
@@ -80,22 +80,54 @@ def init(folder: Path, node: NodeFile, ring: KeyRing, now: Clock) -> dict[str, s
 
 
 class _PageSeal(ReaderSeal):
-    """Believes the hub's signed checkpoint for a page, once the page is proven to lead to it."""
+    """Believes the hub's signed checkpoint for a page, once the page is proven to lead to it.
 
-    def __init__(self, key: VKey, raw: bytes, proof: Sequence[bytes]) -> None:
+    `promised` is the checkpoint under which an earlier page of a pull came that is not finished: it binds the hub too.
+    """
+
+    def __init__(self, key: VKey, raw: bytes, proof: Sequence[bytes], promised: Checkpoint | None) -> None:
         super().__init__(key)
-        self._raw, self._proof = raw, proof
+        self._raw, self._proof, self._promised = raw, proof, promised
 
     def make(self, checkpoint: Checkpoint, read: merkle.Reader) -> bytes:
         proven(checkpoint, self.read(self._raw), self._proof)
+        promised = self._promised
+        if promised is not None and checkpoint.size >= promised.size:
+            proven(Checkpoint(promised.origin, promised.size, merkle.root(read, promised.size)), promised, [])
         return self._raw
+
+
+class _EntryLine(msgspec.Struct):
+    index: int
+    leaves: int
+    note: str
+
+
+class _Notice(msgspec.Struct):
+    notice: int
+    type: str
+    origin: str = ""
+    kind: str = ""
+    groups: list[str] = []
+    upto: int = 0
+
+
+class _EndLine(msgspec.Struct):
+    checkpoint: str
+    consistency: list[str]
+    next: int
+    notice: int
+
+
+_decode_line = msgspec.json.Decoder(dict[str, Any]).decode
+_decode_hash = msgspec.json.Decoder(str).decode
 
 
 class _Page(NamedTuple):
     """One answer to a pull: entries with their leaves, notices, and the end line."""
 
     entries: list[tuple[int, bytes, list[Leaf | Withheld] | None]]
-    notices: list[dict[str, Any]]
+    notices: list[_Notice]
     checkpoint: bytes
     consistency: list[bytes]
     next: int
@@ -114,7 +146,7 @@ class Node:
         self._ledger_key = note.parse_vkey(card.ledger)
         self.own_store: Store = SqliteStore(folder / "own" / "store.db", secrets.vault())
         self.copy_store: Store = SqliteStore(folder / "copy" / "store.db", secrets.vault())
-        self._pins = json.loads(self.copy_store.get(_PINS) or "{}") or {"hub": [card.hub_first_key, "self"]}
+        self._pins = json.loads(self.copy_store.get(_PINS) or "{}") | {"hub": [card.hub_first_key, "self"]}
         own_pin = pin_of(ring.first_note(card.hub, self.origin, "self", now().isoformat(timespec="seconds")))
         self.own = Ledger(
             self.own_store, HeadFile(folder / "own-head" / "checkpoint"), PlainSeal(f"{card.hub}/{self.origin}/own"),
@@ -128,8 +160,7 @@ class Node:
         self._client = Client(card.url, http, card.http, ca_file=self.file.ca_file, proxy=self.file.proxy, now=now,
                               timeout=timeout)  # fmt: skip
         self.own.open()
-        if self.copy.head.read() is not None:
-            self.copy.open()
+        self.copy.open()
 
     def close(self) -> None:
         self._client.close()
@@ -249,59 +280,73 @@ class Node:
     def _parse_page(self, body: bytes) -> _Page:
         lines = iter(body.split(b"\n")[:-1])
         entries: list[tuple[int, bytes, list[Leaf | Withheld] | None]] = []
-        notices: list[dict[str, Any]] = []
+        notices: list[_Notice] = []
         try:
             for raw in lines:
-                head = msgspec.json.decode(raw)
-                if "index" in head:
-                    leaves = [self._leaf(lines) for _ in range(head["leaves"])] or None
-                    entries.append((head["index"], head["note"].encode(), leaves))
-                elif "checkpoint" in head:
-                    proof = [unb64(each, 32, "consistency") for each in head["consistency"]]
-                    return _Page(entries, notices, head["checkpoint"].encode(), proof, head["next"], head["notice"])
+                plain = _decode_line(raw)
+                if "index" in plain:
+                    head = msgspec.convert(plain, _EntryLine)
+                    leaves = [self._leaf(lines) for _ in range(head.leaves)] or None
+                    entries.append((head.index, head.note.encode(), leaves))
+                elif "checkpoint" in plain:
+                    end = msgspec.convert(plain, _EndLine)
+                    proof = [unb64(each, 32, "consistency") for each in end.consistency]
+                    return _Page(entries, notices, end.checkpoint.encode(), proof, end.next, end.notice)
                 else:
-                    notices.append(head)
-        except (msgspec.DecodeError, KeyError, TypeError, AttributeError, StopIteration) as error:
+                    notices.append(msgspec.convert(plain, _Notice))
+        except (msgspec.DecodeError, UnicodeError, RecursionError, StopIteration) as error:
             raise Unreachable("a line of the hub's answer cannot be read", where="/v1/entries") from error
         raise Unreachable("the hub's answer breaks off", where="/v1/entries", mend="pull again")
 
     def _leaf(self, lines: Iterator[bytes]) -> Leaf | Withheld:
         first = next(lines)
         if first.startswith(b'"'):
-            return Withheld(unb64(msgspec.json.decode(first), 32, "leaf hash"))
+            return Withheld(unb64(_decode_hash(first), 32, "leaf hash"))
         disclosures = batch.disclosures_of(next(lines))
         return record.receive(self.kinds, first, disclosures, self.digest_key, complete=False)
 
     def _keep(self, page: _Page, published: Checkpoint) -> int:
         """Append a page's entries, or, where it brings none, hold the checkpoint against the copy."""
-        seal = _PageSeal(self._ledger_key, page.checkpoint, page.consistency)
-        size = self.copy_store.size()
+        size, promised = self.copy_store.size(), self._promised()
+        seal = _PageSeal(self._ledger_key, page.checkpoint, page.consistency, promised)
         if [index for index, _, _ in page.entries] != list(range(size, size + len(page.entries))):
             raise Unreachable("the entries are not the next ones", where="/v1/entries", mend="pull again")
         mine = Checkpoint(self.hub, size, merkle.root(self.copy_store.tile, size))
         if published.size < size or (published.size == size and published.root != mine.root):
             proven(mine, published, [])
+        if promised is not None and published.size < promised.size:
+            proven(promised, published, [])
         if not page.entries:
             if published.size > size:
                 raise Unreachable("the hub holds more entries and sends none", where="/v1/entries", mend="pull again")
             return 0
+        upto = size + len(page.entries)
+
+        def promise() -> None:
+            if promised is None or upto >= promised.size:
+                self.copy_store.put(_PROMISED, page.checkpoint.decode() if upto < published.size else "")
+
         try:
-            self.copy.append([Submission(raw, leaves) for _, raw, leaves in page.entries], seal=seal)
+            self.copy.append([Submission(raw, leaves) for _, raw, leaves in page.entries], promise, seal=seal)
         except (ChainError, KeyRefused, RecordError) as error:
             raise Tampered(f"an entry of the hub's ledger does not hold: {error}", mend="keep this copy and tell the other partners") from error
         return len(page.entries)
 
+    def _promised(self) -> Checkpoint | None:
+        """The signed checkpoint that a pull which broke off was on its way to."""
+        raw = self.copy_store.get(_PROMISED)
+        return ReaderSeal(self._ledger_key).read(raw.encode()) if raw else None
+
     # --- notices ---
 
-    def _carry_out(self, notice: dict[str, Any]) -> None:
+    def _carry_out(self, notice: _Notice) -> None:
         """Do what a notice asks, and remember that it is done; the next pull acknowledges it."""
-        origin, kind, groups = notice.get("origin", ""), notice.get("kind", ""), set(notice.get("groups", ()))
-        if notice["type"] == "reissue":
-            self._refill(origin, int(notice.get("upto", 0)))
-        elif notice["type"] == "erase":
-            self._erase(origin, kind, groups)
+        if notice.type == "reissue":
+            self._refill(notice.origin, notice.upto)
+        elif notice.type == "erase":
+            self._erase(notice.origin, notice.kind, set(notice.groups))
         with self.copy_store.transaction():
-            self.copy_store.put(_NOTICE, str(notice["notice"]))
+            self.copy_store.put(_NOTICE, str(notice.notice))
 
     def _refill(self, origin: str, upto: int) -> None:
         """Pull old entries again and add what may be seen of them now."""
