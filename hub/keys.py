@@ -80,13 +80,22 @@ class Secrets:
 
 
 def write_private(path: Path, data: bytes) -> None:
-    """Write a new file of mode 0600, durably; an existing one is never overwritten."""
+    """Write a new file of mode 0600, durably and whole or not at all; an existing one is never overwritten."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+    fresh = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
+    try:
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(fresh, path)  # Unlike a rename, this refuses where the name is taken.
+    finally:
+        fresh.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def read_private(path: Path) -> bytes:
@@ -95,6 +104,17 @@ def read_private(path: Path) -> bytes:
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise KeyRefused("others may read this file", where=str(path), mend=f"chmod 600 {path}")
     return path.read_bytes()
+
+
+def _fields(path: Path, raw: bytes, *names: str) -> dict[str, str]:
+    """The values of a key file; KeyRefused where it is damaged."""
+    try:
+        found = json.loads(raw)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or not all(isinstance(found.get(name), str) for name in names):
+        raise KeyRefused("not a whole key file", where=str(path), mend="restore the keys folder from its backup")
+    return found
 
 
 class KeyRing:
@@ -117,7 +137,7 @@ class KeyRing:
             text = json.dumps({"salt": b64(salt), "nonce": b64(nonce), "sealed": b64(sealed)})
             write_private(path, text.encode())
             return Secrets(root)
-        data = json.loads(read_private(path))
+        data = _fields(path, read_private(path), "salt", "nonce", "sealed")
         key = AESGCM(self._stretch(unb64(data["salt"])))
         try:
             return Secrets(key.decrypt(unb64(data["nonce"]), unb64(data["sealed"]), b"root"))
@@ -154,7 +174,7 @@ class KeyRing:
         path = self._path(role, owner, state)
         if not path.exists():
             raise KeyRefused(f"no {role} key of {owner}", where=str(path), mend="run `python3 run.py keys init`")
-        info = json.loads(read_private(path))
+        info = _fields(path, read_private(path), "name", "pem")
         try:
             private = serialization.load_pem_private_key(info["pem"].encode(), self._passphrase)
         except ValueError as error:
@@ -179,7 +199,7 @@ class KeyRing:
 def list_keys(folder: Path) -> Iterator[KeyInfo]:
     """Every key of a folder, without its passphrase."""
     for path in sorted([*folder.glob("*.*.key"), *folder.glob("next/*.*.key")]):
-        info = json.loads(path.read_bytes())
+        info = _fields(path, path.read_bytes(), "name", "owner", "role", "vkey", "state")
         yield KeyInfo(info["name"], info["owner"], info["role"], info["vkey"], info["state"])
 
 
@@ -189,9 +209,9 @@ def pin_of(first: bytes) -> str:
 
 
 def distinct(keys: list[VKey]) -> None:
-    """Raise KeyRefused where one raw public key appears twice, in whatever role."""
-    seen: dict[bytes, str] = {}
+    """Raise KeyRefused where one raw public key appears twice, in whatever role and under whatever name."""
+    seen: set[bytes] = set()
     for key in keys:
-        other = seen.setdefault(key.raw, str(key))
-        if other != str(key):
-            raise KeyRefused(f"one public key under two names: {key.name}", mend="make a key of its own for each role")
+        if key.raw in seen:
+            raise KeyRefused(f"one public key stands twice: {key.name}", mend="make a key of its own for each role and member")
+        seen.add(key.raw)

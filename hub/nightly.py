@@ -77,19 +77,30 @@ class Nightly:
     # --- when ---
 
     def due(self) -> list[tuple[str, str]]:
-        """The nights whose time has come and that nobody has committed, oldest first."""
+        """The nights whose time has come since the agreement was first looked at and that nobody has committed, oldest first.
+
+        A later night that is committed says nothing of an earlier one: its run may have died with the claim in hand.
+        """
         now = self._now().astimezone(self._zone)
-        birth = self._store.get(BIRTH)
         found = []
         for name, agreement in sorted(self._framework().agreements.items()):
-            committed = [night.night for night in self._store.nights(name, 400) if night.state == "committed"]
-            first = date.fromisoformat(max(committed)) + timedelta(days=1) if committed else now.date()
-            day = first
+            birth = self._birth(name, now).astimezone(self._zone)
+            day, days = birth.date(), (now.date() - birth.date()).days + 1
+            committed = {night.night for night in self._store.nights(name, days + 1) if night.state == "committed"}
             while (at := self._moment(agreement, day)) <= now:
-                if agreement.holds(day) and (birth is None or at >= datetime.fromisoformat(birth)):
+                if at >= birth and agreement.holds(day) and day.isoformat() not in committed:
                     found.append((day.isoformat(), name))
                 day += timedelta(days=1)
         return [(name, night) for night, name in sorted(found)]
+
+    def _birth(self, name: str, now: datetime) -> datetime:
+        """When this agreement was first looked at here; remembered, so that a long downtime leaves no night out."""
+        key = f"{BIRTH} of {name}"
+        if self._store.get(key) is None:
+            with self._store.transaction():
+                if self._store.get(key) is None:
+                    self._store.put(key, stamp(now))
+        return datetime.fromisoformat(self._store.get(key) or stamp(now))
 
     def next(self, name: str) -> datetime:
         """When the agreement's next night begins."""

@@ -160,10 +160,11 @@ class Status:
         strip = []
         for n in range(DAYS):
             day = (first + timedelta(days=n)).isoformat()
-            states = days.get(day, ())
+            # A run that never came to its end (the machine went down) earns nothing.
+            states = set(days.get(day, ())) - {"running"}
             if not states:
                 state = "never"
-            elif set(states) <= {"succeeded", "running"}:
+            elif states == {"succeeded"}:
                 state = "on_time"
             else:
                 state = "late" if "succeeded" in states else "failing"
