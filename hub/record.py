@@ -22,12 +22,14 @@ from hub.merkle import leaf_hash
 
 RETRACT_REASONS = ("vanished", "withdrawn", "corrected", "erased")
 
-_origin = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}").fullmatch
-_name = re.compile(r"[a-z][a-z0-9_]{0,39}/[1-9][0-9]{0,3}").fullmatch
-_id = re.compile(r"[A-Za-z0-9_-]{21}[AQgw]").fullmatch
-_time = re.compile(
-    r"(?:19|20)[0-9]{2}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-5][0-9][+-][01][0-9]:[0-5][0-9]"
-).fullmatch
+_ORIGIN = r"[a-z0-9][a-z0-9_-]{0,31}"
+_NAME = r"[a-z][a-z0-9_]{0,39}/[1-9][0-9]{0,3}"
+_ID = r"[A-Za-z0-9_-]{21}[AQgw]"
+_TIME = r"(?:19|20)[0-9]{2}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-5][0-9][+-][01][0-9]:[0-5][0-9]"
+_origin = re.compile(_ORIGIN).fullmatch
+_time = re.compile(_TIME).fullmatch
+# One match for the four: none of them can hold a blank.
+_head = re.compile(f"{_ORIGIN} {_NAME} {_ID} {_TIME}").fullmatch
 _alphabet = re.compile(r"[A-Za-z0-9_-]*").fullmatch
 
 
@@ -151,7 +153,7 @@ def parse(raw: bytes) -> Record:
         raise RecordError("not a record", where="record", mend="see the record format in the partner guide") from error
     if encode(record) != raw:
         raise RecordError("not canonical JSON (RFC 8785)", where="record", mend="sort keys, no blanks, no duplicates")
-    if not (_origin(record.origin) and _name(record.kind) and _id(record.id) and _time(record.at)):
+    if not _head(f"{record.origin} {record.kind} {record.id} {record.at}"):
         raise RecordError("origin, kind, id or time is malformed", where="record")
     if not 1 <= record.rev <= 2**31 or len(record.salt) != 22:
         raise RecordError("rev or salt is malformed", where="record")
@@ -172,29 +174,27 @@ def reveal(record: Record, disclosures: Iterable[str]) -> tuple[dict[str, dict[s
     group_of = {digest: group for group, digest in record.sealed.items() if digest is not None}
     fields: dict[str, dict[str, Any]] = {}
     texts: dict[str, str] = {}
+    raws: list[bytes] = []
+    opened: list[tuple[str, str, dict[str, Any]]] = []
     for text in disclosures:
-        try:
-            plain = text.encode("ascii")
-        except UnicodeEncodeError:
-            raise RecordError("not base64url", where="disclosure") from None
+        plain = text.encode("ascii", "replace")
         group = group_of.pop(b64url(sha256(plain).digest()).decode(), None)
         if group is None:
             raise RecordError("a disclosure whose digest is not in the record, or twice", where="disclosure")
-        fields[group], texts[group] = _disclosed(group, plain), text
+        raw = unb64url(plain, "disclosure")
+        try:
+            parts = _decode_disclosure(raw)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+            raise RecordError("not a JSON list of salt, group and fields", where=f"disclosure {group}") from error
+        if parts[1] != group or len(parts[0]) != 22:
+            raise RecordError("salt or group name does not fit", where=f"disclosure {group}")
+        raws.append(raw)
+        opened.append(parts)
+        fields[group], texts[group] = parts[2], text
+    # All at once: each is a whole JSON list, so the row of them is canonical exactly when each one is.
+    if encode(opened) != b"[" + b",".join(raws) + b"]":
+        raise RecordError("not canonical JSON (RFC 8785)", where="disclosure")
     return fields, texts
-
-
-def _disclosed(group: str, plain: bytes) -> dict[str, Any]:
-    raw = unb64url(plain, "disclosure")
-    try:
-        parts = _decode_disclosure(raw)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise RecordError("not a JSON list of salt, group and fields", where=f"disclosure {group}") from error
-    if parts[1] != group or len(parts[0]) != 22:
-        raise RecordError("salt or group name does not fit", where=f"disclosure {group}")
-    if encode(parts) != raw:
-        raise RecordError("not canonical JSON (RFC 8785)", where=f"disclosure {group}")
-    return parts[2]
 
 
 def receive(

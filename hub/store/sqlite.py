@@ -25,8 +25,8 @@ from hub.store import engine
 from hub.store.base import Acked, Difference, Entry, Held, Known, Night, Notice, Pull, Quarantined, Scan, Series
 
 VIEWS = ("chain", "series", "current", "tile")
-_PUT, _RETRACT = 0, 1
 _OPS = ("put", "retract")
+_CODES = {"put": 0, "retract": 1}
 
 schema = Migrations("crossregion-hub")
 
@@ -310,7 +310,7 @@ class SqliteStore:
         db = self._write()
         db.executemany(
             "INSERT OR REPLACE INTO current VALUES (?, ?, ?, ?, ?, ?)",
-            [(series, id, each.rev, _OPS.index(each.op), each.digest, each.number) for id, each in rows],
+            [(series, id, each.rev, _CODES[each.op], each.digest, each.number) for id, each in rows],
         )
         db.execute(
             "UPDATE series SET standing = standing + ?, retracted = retracted + ? WHERE id = ?",
@@ -469,7 +469,7 @@ class SqliteStore:
             f"SELECT agreement, night, state, token, until, result FROM night WHERE {where} ORDER BY night DESC LIMIT ?",
             (*values, limit),
         )
-        return [Night(*row[:5], result=json.loads(row[5])) for row in rows]
+        return [Night(row[0], row[1], row[2], row[3], row[4], json.loads(row[5])) for row in rows]
 
     def put_differences(self, agreement: str, night: str, found: Sequence[Difference]) -> None:
         db = self._write()
