@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from hub import batch, merkle, note, record
-from hub.batch import Batch, Chain
+from hub.batch import Batch, Chain, KeyEntry
 from hub.canonical import b64, unb64
 from hub.errors import HubError, KeyRefused, RecordError, Tampered
 from hub.kinds import Kind
@@ -20,6 +20,7 @@ from hub.record import Leaf, Withheld
 from hub.store.base import Entry, Held
 
 PAGE = 256
+BUNDLE = "evidence/v1"
 
 
 class _Undo(Exception):
@@ -215,8 +216,12 @@ def check_evidence(bundle: Mapping[str, Any], hub: str, key: VKey, trust: Trust)
     try:
         raw_note, raw = bundle["note"].encode(), bundle["record"].encode()
         proof, path = bundle["proof"].encode(), bundle["path"]
-        keys, disclosures = [each.encode() for each in bundle["keys"]], list(bundle["disclosures"])
+        keys, disclosures = [each.encode() for each in bundle["keys"]], bundle["disclosures"]
         index, count, hashes = int(path["index"]), int(path["count"]), list(path["hashes"])
+        texts = isinstance(disclosures, list) and all(isinstance(each, str) for each in [*disclosures, *hashes])
+        if bundle["bundle"] != f"{hub}/{BUNDLE}" or not texts:
+            raise TypeError
+        custody = bundle["custody"]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RecordError("not an evidence bundle", where="bundle") from error
     at, checkpoint = check_proof(proof, merkle.leaf_hash(raw_note), key)
@@ -225,7 +230,10 @@ def check_evidence(bundle: Mapping[str, Any], hub: str, key: VKey, trust: Trust)
     parsed = record.parse(raw)
     if not isinstance(entry, Batch) or entry.count != count or entry.origin != parsed.origin:
         raise RecordError("the note is not the batch of this record", where="note")
-    note.verify_exactly(parsed_note, _keys_in_force(hub, entry, keys, trust))
+    key_entry = _key_entry_in_force(hub, entry, keys, trust)
+    if custody != key_entry.custody:
+        raise RecordError("the custody is not that of the key entry", where="custody")
+    note.verify_exactly(parsed_note, key_entry.keys)
     siblings = [unb64(each, 32, "path") for each in hashes]
     if b64(merkle.root_from_path(merkle.leaf_hash(raw), index, count, siblings)) != entry.root:
         raise RecordError("the record does not hash to the batch's root", where="path")
@@ -236,16 +244,16 @@ def check_evidence(bundle: Mapping[str, Any], hub: str, key: VKey, trust: Trust)
     return shown, [
         f"checkpoint of {checkpoint.size} entries signed by {key.handle}",
         f"batch {entry.seq} of {entry.origin} is entry {at} of that ledger",
-        "the batch is signed by exactly the keys its key entries name, back to the pinned first one",
+        f"the batch is signed by exactly the keys its key entries name ({custody}), back to the pinned first one",
         f"the record is number {index + 1} of {count} in that batch",
         f"{len(fields)} groups disclosed, each with the digest the record holds",
     ]
 
 
-def _keys_in_force(hub: str, entry: Batch, keys: Sequence[bytes], trust: Trust) -> Sequence[VKey]:
-    """The keys that must have signed a batch, following the key entries' `next` from the pinned first one."""
+def _key_entry_in_force(hub: str, entry: Batch, keys: Sequence[bytes], trust: Trust) -> KeyEntry:
+    """The key entry a batch names, following the key entries' `next` from the pinned first one; all of them must hold."""
     pin = trust(entry.origin)
-    expected = None
+    expected = found = None
     for raw in keys:
         parsed = note.parse(raw)
         each = batch.parse(hub, parsed.text)
@@ -257,10 +265,11 @@ def _keys_in_force(hub: str, entry: Batch, keys: Sequence[bytes], trust: Trust) 
         elif batch.keys_hash(each.keys) != expected:
             raise KeyRefused("a key entry was not announced by the one before", where="keys")
         note.verify_exactly(parsed, each.keys)
-        if batch.text_hash(parsed.text) == entry.keys:
-            return each.keys
+        found = each if batch.text_hash(parsed.text) == entry.keys else found
         expected = each.next
-    raise KeyRefused("the key entry that the batch names is missing", where="keys")
+    if found is None:
+        raise KeyRefused("the key entry that the batch names is missing", where="keys")
+    return found
 
 
 def check_proof(text: bytes, leaf: bytes, key: VKey) -> tuple[int, note.Checkpoint]:

@@ -13,6 +13,7 @@ import msgspec
 
 from hub import batch, merkle, note, record
 from hub.batch import Batch
+from hub.audit import BUNDLE
 from hub.canonical import b64
 from hub.errors import HubError, KeyRefused, NotFound, Problem, RecordError
 from hub.framework import HUB, Decision, Framework, correspondents
@@ -25,7 +26,6 @@ PAGE_ENTRIES = 256
 PAGE_BYTES = 8 << 20
 PAGE_NOTICES = 500
 MOST_PROBLEMS = 100
-BUNDLE = "evidence/v1"
 PUSH = "push"
 HUB_ONLY = ("framework/", "reconciliation/")
 

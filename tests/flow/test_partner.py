@@ -7,8 +7,6 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
-from datetime import datetime
-from pathlib import Path
 
 import hub_parts
 import pytest
@@ -21,7 +19,7 @@ from hypothesis import strategies as st
 from adapters.declared import read_yaml
 from hub import audit, batch, desk, merkle, note, record
 from hub.canonical import b64url
-from hub.errors import HubError, KeyRefused, NotFound, Tampered, Unreachable
+from hub.errors import HubError, KeyRefused, Tampered, Unreachable
 from hub.keys import KeyRing, pin_of
 from hub.ledger import Pin
 from hub.note import parse_vkey
@@ -587,3 +585,189 @@ def test_a_lying_hub_is_never_believed(lied, data):
             shutil.rmtree(lied.folder / CUSTODIAL / part)
         del lied.nodes[CUSTODIAL]
         lied.node(CUSTODIAL)
+
+
+# --- evidence ---
+
+
+def proof(made, code, kind, origin, id):
+    return made.nodes[code]._client.get(f"/v1/records/{kind}/{origin}/{id}/proof")
+
+
+@pytest.fixture(scope="module")
+def evident(tmp_path_factory):
+    """A hub with a case and a letter of one city, and its bundle as a peer gets it."""
+    with rig(tmp_path_factory.mktemp("evident")) as made:
+        cases = made.put(A, "case/1", bodies("case/1", A, 3))
+        letters = made.put(A, "transfer/1", bodies("transfer/1", A, 1, to="330522"))
+        made.nodes[A].push()
+        reply = proof(made, CUSTODIAL, "case", A, cases[1].id)
+        assert reply.status == 200
+        made.key = parse_vkey(made.card.ledger)
+        made.trust = lambda origin: Pin(made.made[A]["first_key"], "self") if origin == A else None
+        made.case, made.letter, made.bundle = cases[1], letters[0], json.loads(reply.body)
+        yield made
+
+
+def test_a_bundle_proves_its_record_offline_cut_to_who_asks(evident):
+    made = evident
+    shown, steps = audit.check_evidence(made.bundle, made.card.hub, made.key, made.trust)
+    body = bodies("case/1", A, 3)["2"]
+    assert shown["facts"] == body["facts"] and shown["stage"] == body["stage"] and len(steps) == 5
+    assert "legal_rep_id" not in shown and "case_code" not in shown
+    own, _ = audit.check_evidence(
+        json.loads(proof(made, A, "case", A, made.case.id).body), made.card.hub, made.key, made.trust
+    )
+    assert own["party_name"] == body["party_name"] and own["case_code"] == body["case_code"]
+    with pytest.raises(KeyRefused):
+        audit.check_evidence(made.bundle, made.card.hub, made.key, lambda origin: None)
+    with pytest.raises(KeyRefused):
+        other = note.signer(made.key.name, Ed25519PrivateKey.generate()).vkey
+        audit.check_evidence(made.bundle, made.card.hub, other, made.trust)
+
+
+def test_withheld_and_unknown_answer_alike(evident):
+    asked = [
+        proof(evident, "330522", "case", A, evident.case.id),
+        proof(evident, "330522", "transfer", A, evident.letter.id),
+        proof(evident, CUSTODIAL, "case", A, "A" * 22),
+        proof(evident, CUSTODIAL, "case", "999999", evident.case.id),
+        proof(evident, CUSTODIAL, "nothing", A, evident.case.id),
+        proof(evident, CUSTODIAL, "reconciliation", "hub", evident.case.id),
+    ]
+    assert {reply.status for reply in asked} == {404} and len({reply.body for reply in asked}) == 1
+    plain = [{k.lower() for k in reply.headers} for reply in asked]
+    assert all(each == plain[0] for each in plain)
+
+
+def texts_in(value, path=()):
+    if isinstance(value, dict):
+        for key, each in value.items():
+            yield from texts_in(each, (*path, key))
+    elif isinstance(value, list):
+        for n, each in enumerate(value):
+            yield from texts_in(each, (*path, n))
+    else:
+        yield path
+
+
+@given(st.data())
+@hypothesis_settings(max_examples=300, deadline=None)
+def test_no_part_of_a_bundle_can_be_changed(evident, data):
+    # `clauses` is what the hub says of its reasons: no proof reaches it.
+    paths = [path for path in texts_in(evident.bundle) if path[0] != "clauses"]
+    path = data.draw(st.sampled_from(paths))
+    changed = json.loads(json.dumps(evident.bundle))
+    parent = changed
+    for key in path[:-1]:
+        parent = parent[key]
+    value = parent[path[-1]]
+    if isinstance(value, int):
+        parent[path[-1]] = value + data.draw(st.sampled_from([-1, 1, 2**40]))
+    else:
+        at = data.draw(st.integers(0, len(value) - 1))
+        new = data.draw(st.sampled_from(["", "A", "0", " ", "\n", "é", "=", chr(ord(value[at]) ^ 1)]).filter(lambda c: c != value[at]))
+        parent[path[-1]] = value[:at] + new + value[at + 1 :]
+    with pytest.raises(HubError):
+        audit.check_evidence(changed, evident.card.hub, evident.key, evident.trust)
+
+
+@pytest.mark.parametrize("part", ["bundle", "record", "disclosures", "path", "note", "keys", "proof", "custody"])
+def test_no_part_of_a_bundle_can_be_missing_or_of_another_type(evident, part):
+    for value in (None, 1, "", [], {}, [1], "x"):
+        if part == "disclosures" and value == []:
+            continue  # Fewer disclosures show less, and prove the rest.
+        with pytest.raises(HubError):
+            audit.check_evidence(evident.bundle | {part: value}, evident.card.hub, evident.key, evident.trust)
+    with pytest.raises(HubError):
+        audit.check_evidence({k: v for k, v in evident.bundle.items() if k != part}, evident.card.hub, evident.key, evident.trust)
+
+
+def test_evidence_says_whose_hands_signed(evident):
+    made = evident
+    (leaf,) = made.put("330400", "case/1", bodies("case/1", "330400", 1))
+    bundle = json.loads(proof(made, "330400", "case", "330400", leaf.id).body)
+    pin = Pin(pin_of(made.ring.first_note(made.card.hub, "330400", "custodial", "")), "custodial")
+    assert (bundle["custody"], evident.bundle["custody"]) == ("custodial", "self")
+    audit.check_evidence(bundle, made.card.hub, made.key, lambda origin: pin)
+    with pytest.raises(HubError):
+        audit.check_evidence(bundle | {"custody": "self"}, made.card.hub, made.key, lambda origin: pin)
+    made.put("330400", "case/1", bodies("case/1", "330400", 1, seed="more"))
+
+
+# --- an older copy of a node, and custody ---
+
+
+def lay(made, code):
+    """Close a node and lay a copy of its folder aside."""
+    made.nodes.pop(code).close()
+    shutil.copytree(made.folder / code, made.folder / "aside" / code)
+    made.node(code)
+
+
+def bring_back(made, code, *parts):
+    if code in made.nodes:
+        made.nodes.pop(code).close()
+    for part in parts:
+        shutil.rmtree(made.folder / code / part)
+        shutil.copytree(made.folder / "aside" / code / part, made.folder / code / part)
+
+
+def test_a_node_restored_from_an_older_copy_forks_nothing(tmp_path):
+    with rig(tmp_path, pullers=()) as made:
+        made.put(A, "case/1", bodies("case/1", A, 2, seed="a"))
+        made.nodes[A].push()
+        lay(made, A)
+        made.put(A, "case/1", bodies("case/1", A, 2, seed="b"))
+        made.nodes[A].push()
+        stood = made.hub.ledger.checkpoint()
+        bring_back(made, A, "own")
+        with pytest.raises(Tampered, match="older copy"):
+            made.node(A)
+        # Store and head both older: only the hub can tell, when this node signs its next batch.
+        bring_back(made, A, "own", "own-head")
+        made.node(A)
+        made.put(A, "case/1", bodies("case/1", A, 2, seed="c"))
+        for _ in range(2):
+            with pytest.raises(Tampered, match="another chain") as caught:
+                made.nodes[A].push()
+            assert caught.value.mend
+        assert made.hub.ledger.checkpoint() == stood
+        sound(made)
+
+
+def test_a_node_that_lost_what_was_acknowledged_resends_nothing_twice(tmp_path):
+    """Only its own note of what was pushed is lost: every entry is known there, and gets its first receipt."""
+    with rig(tmp_path, pullers=()) as made:
+        node = made.nodes[A]
+        for seed in "ab":
+            made.put(A, "case/1", bodies("case/1", A, 1, seed=seed))
+        assert node.push() == {"sent": 3, "known": 0, "seq": 3}
+        with node.own_store.transaction():
+            node.own_store.put("pushed", "0")
+        size = made.hub.store.size()
+        assert node.push() == {"sent": 0, "known": 3, "seq": 3} and made.hub.store.size() == size
+        assert node.push() == {"sent": 0, "known": 0, "seq": 3}
+
+
+def test_a_self_city_is_signed_for_by_nobody_else(tmp_path):
+    with rig(tmp_path, pullers=(CUSTODIAL,)) as made:
+        with pytest.raises(HubError, match="signs for itself"):
+            made.hub.issuer(A)
+        with pytest.raises(KeyRefused):
+            made.nodes[A].issuer(B)
+        assert not (made.folder / "hub" / "keys" / f"batch.{A}.key").exists()
+        # A member in the hub's custody whose own node signs all the same: refused, first key and all.
+        made.nodes[CUSTODIAL].issuer(CUSTODIAL)
+        with pytest.raises(KeyRefused, match="HTTP 403"):
+            made.nodes[CUSTODIAL].push()
+        assert made.hub.ledger.chain(CUSTODIAL).custody == "custodial"
+
+
+def test_what_is_no_longer_a_member_may_neither_push_nor_pull(tmp_path):
+    with rig(tmp_path, pullers=()) as made:
+        made.nodes[A].push()
+        made.hub.framework = made.hub.framework.with_pins({}, {A: []})
+        for ask in (made.nodes[A].pull, lambda: made.put(A, "case/1", bodies("case/1", A, 1)) and made.nodes[A].push()):
+            with pytest.raises(KeyRefused, match="HTTP 401"):
+                ask()
