@@ -107,8 +107,11 @@ class Mask(NamedTuple):
 
 
 def _is_minor(minor: tuple[str, tuple[str, ...]], body: Mapping[str, Any]) -> bool:
-    born = birth_date(body.get(minor[0], ""))
-    day = next((body[name] for name in minor[1] if name in body), None)
-    if born is None or day is None:
+    number, days = minor
+    born = birth_date(body[number]) if number in body else None
+    if born is None:
         return False
-    return f"{int(born[:4]) + 18:04}{born[4:]}" > str(day)[:10]
+    for name in days:
+        if name in body:
+            return f"{int(born[:4]) + 18}{born[4:]}" > str(body[name])[:10]
+    return False

@@ -16,7 +16,7 @@ from typing import Any
 from unicodedata import is_normalized
 
 from hub.canonical import LARGEST
-from hub.kinds.checkdigits import is_authority_uscc, is_date, is_resident_id, is_uscc
+from hub.kinds.checkdigits import is_authority_uscc, is_date, is_day, is_resident_id, is_uscc
 
 Test = Callable[[Any], bool]
 CodeTables = Mapping[str, Mapping[str, Mapping[str, str]]]
@@ -131,7 +131,7 @@ def flawed(fields: Mapping[str, Field], body: Mapping[str, Any]) -> bool:
 
 def is_datetime(text: str) -> bool:
     """Whether a text is a real time with seconds and an explicit offset, in its one spelling."""
-    return _clock(text, 10) is not None and is_date(text[:10])
+    return _clock(text, 10) is not None and is_day(text[:10])
 
 
 def is_money(text: str) -> bool:

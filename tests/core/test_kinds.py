@@ -6,8 +6,9 @@ whatever one accepts the other must accept too. Bodies come from the generator o
 
 import json
 from copy import deepcopy
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -211,6 +212,17 @@ def test_what_is_no_body_is_refused_with_a_reason(body: Any) -> None:
         assert not accepted(kind, body)
 
 
+def test_what_json_cannot_tell_is_refused() -> None:
+    body = organisation()
+    assert not accepted(INSPECTION, MappingProxyType(body))
+    assert not accepted(INSPECTION, body | {"officers": tuple(body["officers"])})
+    assert not accepted(INSPECTION, body | {"party_name": b"abc"})
+    assert not accepted(INSPECTION, body | {"checked_at": datetime(2026, 11, 22, tzinfo=UTC)})
+    assert not accepted(
+        KINDS["reconciliation/1"], BODIES["reconciliation/1"][0] | {"not_compared": {"330521"}}
+    )
+
+
 # ---- split, join, content ----
 
 
@@ -358,6 +370,8 @@ def test_problems_are_bounded_by_50_and_by_time() -> None:
     assert len(explained(kind, base | {"differences": [{}] * 200_000})) == 1
     assert len(explained(kind, base | {"not_compared": [7] * 200_000})) == 1
     assert len(explained(kind, {f"field_{n}": n for n in range(200_000)})) < 20
+    looked_at = kind.schema().validate(base | {"differences": [{}] * 5000})["differences"]
+    assert len(looked_at) == 50
     (told,) = explained(kind, base | {f"field_{n}": n for n in range(200_000)})
     assert told.startswith("200000 unknown fields")
     (told,) = explained(
