@@ -1,11 +1,11 @@
 """What every source of rows must keep, whatever it reads: a new transport joins by inheriting this class.
 
-A test class gives a `city`: a system whose rows the test writes, with the source that reads it. `Row` values are text
-and may be anything a person types; CANARY stands for personal data, which no error may hold.
+A test class gives a `city`: a system whose rows the test writes, with the source that reads it. Values are
+text and may be anything a person types; CANARY stands for personal data, which no error may hold.
 """
 
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -52,7 +52,7 @@ def everything(source: Source, cursor: str | None = None) -> tuple[list[dict[str
 
 @contextmanager
 def refused(kind: type[SourceError], words: str = "") -> Iterator[None]:
-    """The block raises exactly this error, which holds `words` and nothing of a row, not even in its traceback."""
+    """The block raises exactly this error, which holds `words` and nothing of a row."""
     with pytest.raises(SourceError) as caught:
         yield
     assert type(caught.value) is kind, caught.value
@@ -60,15 +60,22 @@ def refused(kind: type[SourceError], words: str = "") -> Iterator[None]:
     assert caught.value.where
     assert CANARY not in "".join(traceback.format_exception_only(caught.value))
     assert caught.value.__cause__ is None
-    assert caught.value.__suppress_context__ or caught.value.__context__ is None, "hide the cause: it may hold a value"
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None, (
+        "hide the cause: it may hold a value"
+    )
 
 
 def rows_of(count: int, start: int = 1, **more: str) -> list[dict[str, str]]:
     """Rows as a city has them; `at` rises by a second."""
     return [
-        {"id": f"{n:05}", "name": f"{CANARY} {n}", "at": f"2026-11-22 {n // 3600:02}:{n // 60 % 60:02}:{n % 60:02}", **more}
+        {
+            "id": f"{n:05}",
+            "name": f"{CANARY} {n}",
+            "at": f"2026-11-22 {n // 3600:02}:{n // 60 % 60:02}:{n % 60:02}",
+            **more,
+        }
         for n in range(start, start + count)
-    ]  # fmt: skip
+    ]
 
 
 class SourceContract:
@@ -95,7 +102,9 @@ class SourceContract:
         city.put(rows_of(self.many))
         pages = list(city.source().pages(None))
         assert len(pages) > 1
-        assert [row.data["id"] for page in pages for row in page.rows] == [row["id"] for row in rows_of(self.many)]
+        assert [row.data["id"] for page in pages for row in page.rows] == [
+            row["id"] for row in rows_of(self.many)
+        ]
         places = [row.where for page in pages for row in page.rows]
         assert len(set(places)) == self.many
         assert CANARY not in "".join(places)
@@ -171,5 +180,3 @@ class SourceContract:
         city.put(rows_of(50))
         assert not [row for row in everything(city.source())[0] if FAULT in row]
 
-
-Maker = Callable[[], City]

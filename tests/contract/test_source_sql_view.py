@@ -23,7 +23,9 @@ def execute(path: Path, *statements, many=()):
 
 def reading(path: Path, needed=("id",), address: str = "", **options):
     options = {"table": "front", "order": ["at", "id"], **options}
-    connection = Connection("330503 cases", {"database": address or f"sqlite:///{path}"}, no_secret, lambda: NOW, path.parent)
+    connection = Connection(
+        "330503 cases", {"database": address or f"sqlite:///{path}"}, no_secret, lambda: NOW, path.parent
+    )
     return sql_view.source(sql_view.SourceYaml().load(options), connection, set(needed))
 
 
@@ -67,7 +69,9 @@ def front(tmp_path):
 
     def make(rows, columns="id, at, op, n"):
         execute(path, "DROP TABLE IF EXISTS front", f"CREATE TABLE front ({columns})")
-        execute(path, many=[(f"INSERT INTO front VALUES ({', '.join('?' * len(columns.split(',')))})", rows)])
+        execute(
+            path, many=[(f"INSERT INTO front VALUES ({', '.join('?' * len(columns.split(',')))})", rows)]
+        )
         return path
 
     return make
@@ -121,7 +125,9 @@ def test_only_the_columns_named_come_and_must_be_there(front):
 
 
 def test_numbers_and_times_become_plain(front):
-    path = front([(1, 0.1, 2.5, None), (2, 1e-7, 10**17, b"\x00")], "id INTEGER, at DATETIME, op NUMERIC, n BLOB")
+    path = front(
+        [(1, 0.1, 2.5, None), (2, 1e-7, 10**17, b"\x00")], "id INTEGER, at DATETIME, op NUMERIC, n BLOB"
+    )
     found, _ = everything(reading(path, order=["id"]))
     assert found == [
         {"id": 1, "at": "0.1", "op": "2.5", "n": None},

@@ -52,7 +52,9 @@ class Folder:
         self.path.write_bytes(out.getvalue().encode(self.encoding))
 
     def source(self, **options):
-        return reading(self.folder, **{"format": self.form, "encodings": ["utf-8-sig", "gb18030"], **options})
+        return reading(
+            self.folder, **{"format": self.form, "encodings": ["utf-8-sig", "gb18030"], **options}
+        )
 
     def ruin(self):
         self.path.write_bytes(b"id,name\n" + CANARY.encode() + b"\x80\xff\n")
@@ -123,14 +125,23 @@ def test_links_out_of_the_folder_and_what_is_no_file_are_refused(tmp_path):
 
 
 @given(
-    rows=st.lists(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0\r\ufeff")), min_size=3, max_size=3).filter(any), max_size=8),
+    rows=st.lists(
+        st.lists(
+            st.text(st.characters(codec="utf-8", exclude_characters="\0\r\ufeff")),
+            min_size=3,
+            max_size=3,
+        ).filter(any),
+        max_size=8,
+    ),
     encoding=st.sampled_from(["utf-8-sig", "utf-8", "gb18030", "utf-16"]),
     form=st.sampled_from(["csv", "tsv"]),
-)  # fmt: skip
+)
 def test_any_table_written_by_the_book_is_read_cell_by_cell(tmp_path_factory, rows, encoding, form):
     folder = tmp_path_factory.mktemp("table")
     out = io.StringIO()
-    csv.writer(out, delimiter="," if form == "csv" else "\t", quoting=csv.QUOTE_ALL).writerows([["a", "b", "c"], *rows])
+    csv.writer(out, delimiter="," if form == "csv" else "\t", quoting=csv.QUOTE_ALL).writerows(
+        [["a", "b", "c"], *rows]
+    )
     write(folder, "CF_1", out.getvalue().encode(encoding))
     found, _ = everything(reading(folder, ("a",), format=form, encodings=[encoding]))
     assert [list(row.values()) for row in found] == rows
@@ -145,9 +156,13 @@ def test_a_row_stands_where_it_begins(tmp_path):
 
 @pytest.mark.parametrize(
     ("line", "words"),
-    [("2", "1 cells where the header has 2"), ("2,a,b", "3 cells where the header has 2"), ("2,a\0b", "a NUL character"),
-     ('2,"a"b', "text after a closing quote")],
-)  # fmt: skip
+    [
+        ("2", "1 cells where the header has 2"),
+        ("2,a,b", "3 cells where the header has 2"),
+        ("2,a\0b", "a NUL character"),
+        ('2,"a"b', "text after a closing quote"),
+    ],
+)
 def test_a_broken_row_is_faulty_and_the_others_go_on(tmp_path, line, words):
     write(tmp_path, "CF_1", f"id,name\n1,x\n{line}\n3,z\n".encode())
     [page] = reading(tmp_path).pages(None)
@@ -169,14 +184,16 @@ def test_a_broken_row_is_faulty_and_the_others_go_on(tmp_path, line, words):
 )
 def test_a_broken_file_is_refused_whole(tmp_path, content, words):
     write(tmp_path, "CF_1", content.encode())
-    assert CELL < len(CANARY) * 60_000
+    assert len(CANARY) * 60_000 > CELL
     with refused(Look, words):
         everything(reading(tmp_path, encodings=["utf-8"]))
 
 
 def test_encodings_are_tried_strictly_and_in_order(tmp_path):
     write(tmp_path, "CF_1", "id,名称\n1,联通\n".encode("gb18030"))
-    assert everything(reading(tmp_path, encodings=["utf-8-sig", "gb18030"]))[0] == [{"id": "1", "名称": "联通"}]
+    assert everything(reading(tmp_path, encodings=["utf-8-sig", "gb18030"]))[0] == [
+        {"id": "1", "名称": "联通"}
+    ]
     with refused(Look, "not readable as utf-8-sig"):
         everything(reading(tmp_path, encodings=["utf-8-sig"]))
 
@@ -214,12 +231,20 @@ def test_cells_become_their_plain_spelling(tmp_path):
 
     book = openpyxl.Workbook()
     book.active.append(["id", "n", "f", "t", "d", "b", "none"])
-    book.active.append(["00123", 12, 0.2, dt.datetime(2026, 11, 22, 17, 3, 11), dt.date(2026, 11, 22), True, None])
+    book.active.append(
+        ["00123", 12, 0.2, dt.datetime(2026, 11, 22, 17, 3, 11), dt.date(2026, 11, 22), True, None]
+    )
     book.save(tmp_path / "CF_1.xlsx")
     [row] = everything(reading(tmp_path, format="xlsx"))[0]
     assert row == {
-        "id": "00123", "n": "12", "f": "0.2", "t": "2026-11-22 17:03:11", "d": "2026-11-22", "b": "true", "none": "",
-    }  # fmt: skip
+        "id": "00123",
+        "n": "12",
+        "f": "0.2",
+        "t": "2026-11-22 17:03:11",
+        "d": "2026-11-22",
+        "b": "true",
+        "none": "",
+    }
 
 
 @given(st.floats())
@@ -233,11 +258,20 @@ def test_numbers_are_spelled_without_an_exponent_and_mean_the_same(value):
 def test_a_sheet_by_name_and_a_header_below_a_title(tmp_path):
     book = openpyxl.Workbook()
     sheet = book.create_sheet("台账")
-    for row in (["乌镇镇行政检查台账"], ["id", "name"], ["1", "x"], [None, None], ["2", "y", None, "beyond"]):
+    for row in (
+        ["乌镇镇行政检查台账"],
+        ["id", "name"],
+        ["1", "x"],
+        [None, None],
+        ["2", "y", None, "beyond"],
+    ):
         sheet.append(row)
     book.save(tmp_path / "CF_1.xlsx")
     [page] = reading(tmp_path, format="xlsx", sheet="台账", header_row=2).pages(None)
-    assert page.rows == [({"id": "1", "name": "x"}, "CF_1.xlsx:3"), ({FAULT: "cells beyond the 2 of the header"}, "CF_1.xlsx:5")]
+    assert page.rows == [
+        ({"id": "1", "name": "x"}, "CF_1.xlsx:3"),
+        ({FAULT: "cells beyond the 2 of the header"}, "CF_1.xlsx:5"),
+    ]
     with refused(Look, "no sheet 别的"):
         everything(reading(tmp_path, format="xlsx", sheet="别的"))
 
@@ -254,7 +288,9 @@ def zip_with(path: Path, content: bytes, claimed: int | None = None) -> None:
 
 
 @pytest.mark.parametrize("claimed", [None, 100])
-def test_a_workbook_that_unfolds_without_end_is_refused_whatever_it_claims(tmp_path, monkeypatch, claimed):
+def test_a_workbook_that_unfolds_without_end_is_refused_whatever_it_claims(
+    tmp_path, monkeypatch, claimed
+):
     monkeypatch.setattr(table_file, "_UNFOLDED", 5 << 20)
     zip_with(tmp_path / "CF_1.xlsx", b"x" * (6 << 20), claimed)
     assert (tmp_path / "CF_1.xlsx").stat().st_size < 20_000

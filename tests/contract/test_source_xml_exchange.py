@@ -36,13 +36,17 @@ class Messages:
 
     def put(self, rows):
         records = ("".join(f"<{k}>{escape(v)}</{k}>" for k, v in row.items()) for row in rows)
-        self.path.write_text(message("\n".join(f"<fields>{each}</fields>" for each in records)), encoding="utf-8")
+        self.path.write_text(
+            message("\n".join(f"<fields>{each}</fields>" for each in records)), encoding="utf-8"
+        )
 
     def source(self, **options):
         return reading(self.folder, **options)
 
     def ruin(self):
-        self.path.write_text(f"<ExchangeMessage>{HEAD}<Body><fields><name>{CANARY}</fields>", encoding="utf-8")
+        self.path.write_text(
+            f"<ExchangeMessage>{HEAD}<Body><fields><name>{CANARY}</fields>", encoding="utf-8"
+        )
 
     def go(self):
         self.path.unlink()
@@ -80,10 +84,15 @@ def test_entities_and_document_types_are_refused(tmp_path, prolog):
 @pytest.mark.parametrize(
     "text",
     [
-        "", "not xml", message("<fields><a>1</a></fields>")[:-9], "<a>" * 5_000, "\ufeff",
-        '<?xml version="1.0" encoding="nonsense"?><ExchangeMessage/>', message("<fields><a>\x00</a></fields>"),
+        "",
+        "not xml",
+        message("<fields><a>1</a></fields>")[:-9],
+        "<a>" * 5_000,
+        "\ufeff",
+        '<?xml version="1.0" encoding="nonsense"?><ExchangeMessage/>',
+        message("<fields><a>\x00</a></fields>"),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_whole_xml_is_refused_with_its_place(tmp_path, text):
     put(tmp_path, text)
     with refused(Look):
@@ -155,10 +164,18 @@ def test_memory_does_not_grow_with_the_message(tmp_path):
     assert peak(9_000) < 2 * peak(3_000)
 
 
-texts = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"], exclude_characters="\ufffe\uffff"), max_size=10)
+texts = st.text(
+    st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"], exclude_characters="\ufffe\uffff"),
+    max_size=10,
+)
 
 
-@given(st.lists(st.dictionaries(st.from_regex(r"[A-Z]{1,4}", fullmatch=True), texts, min_size=1, max_size=3), max_size=5))
+@given(
+    st.lists(
+        st.dictionaries(st.from_regex(r"[A-Z]{1,4}", fullmatch=True), texts, min_size=1, max_size=3),
+        max_size=5,
+    )
+)
 def test_any_record_comes_back_as_it_was_written(tmp_path_factory, rows):
     city = Messages(tmp_path_factory.mktemp("xml"))
     city.put(rows)

@@ -87,35 +87,87 @@ def test_a_declaration_is_read(city):
     [
         ('code: "330483"', "code: 330483", "1: code: a code written as a number; put it in quotes"),
         ("env:TX_KEY", "s3cret", "3: connection.access_key: a literal secret; write env:NAME"),
-        ("directory: drops", "database: postgresql://u:s3cret@h/db", "3: connection.database: a password in the address"),
+        (
+            "directory: drops",
+            "database: postgresql://u:s3cret@h/db",
+            "3: connection.database: a password in the address",
+        ),
         ("directory: drops", "base_url: ftp://h", "3: connection.base_url: expected an address"),
         ("transport: table_file", "transport: tabel_file", "7: feeds.0.transport: expected one of"),
         ("format: csv", "fromat: csv", "8: feeds.0.source.fromat: unknown key; did you mean format?"),
         ('"CF_*.csv"', '"../*.csv"', "8: feeds.0.source.pattern: expected a file name"),
-        ("key: [case_code]", "key: [case_cod]", "10: feeds.0.key.0: is not mapped; did you mean case_code?"),
+        (
+            "key: [case_code]",
+            "key: [case_cod]",
+            "10: feeds.0.key.0: is not mapped; did you mean case_code?",
+        ),
         ("key: [case_code]", "key: [ordinal]", "10: feeds.0.key.0: is not mapped"),
         ("completeness: snapshot", "completeness: window", "9: feeds.0.completeness: window: goes with"),
-        ("completeness: snapshot", "completeness: snapshot\n    window: {field: x, days: 3}", "9: feeds.0.completeness: window: goes with"),
-        ("table: penalty", "table: penalyt", "15: feeds.0.map.penalty_types.table: unknown table; did you mean penalty?"),
+        (
+            "completeness: snapshot",
+            "completeness: snapshot\n    window: {field: x, days: 3}",
+            "9: feeds.0.completeness: window: goes with",
+        ),
+        (
+            "table: penalty",
+            "table: penalyt",
+            "15: feeds.0.map.penalty_types.table: unknown table; did you mean penalty?",
+        ),
         (", table: penalty", "", "12: feeds.0.tables.penalty: is not used"),
-        ("as: money", "as: mony", "16: feeds.0.map.fine_yuan.as: unknown transform; did you mean money?"),
+        (
+            "as: money",
+            "as: mony",
+            "16: feeds.0.map.fine_yuan.as: unknown transform; did you mean money?",
+        ),
         ("unit: 万元", "unit: 亿元", "16: feeds.0.map.fine_yuan.unit: expected one of 元, 万元, 分"),
         ("unit: 万元", "unti: 万元", "16: feeds.0.map.fine_yuan.unti: unknown key; did you mean unit?"),
-        ("{from: AJBH}", "{from: [AJBH, X]}", "14: feeds.0.map.case_code: reads several columns; say how"),
-        ("{from: AJBH}", "{from: AJBH, first: true}", "14: feeds.0.map.case_code.first: is for several columns"),
-        ("{from: AJBH}", "{as: const, value: x, from: A}", "14: feeds.0.map.case_code: a const reads no column"),
+        (
+            "{from: AJBH}",
+            "{from: [AJBH, X]}",
+            "14: feeds.0.map.case_code: reads several columns; say how",
+        ),
+        (
+            "{from: AJBH}",
+            "{from: AJBH, first: true}",
+            "14: feeds.0.map.case_code.first: is for several columns",
+        ),
+        (
+            "{from: AJBH}",
+            "{as: const, value: x, from: A}",
+            "14: feeds.0.map.case_code: a const reads no column",
+        ),
         ("{from: AJBH}", "{as: date}", "14: feeds.0.map.case_code: says no column"),
         ("{from: AJBH}", "{from: A, as: date, formats: [%y]}", "14: "),
-        ("{from: AJBH}", '{from: A, as: date, formats: ["%y-%m-%d"]}', "14: feeds.0.map.case_code.formats.0: expected iso"),
-        ("{from: AJBH}", '{from: A, as: pick, path: "a.["}', "14: feeds.0.map.case_code.path: not a JMESPath"),
-        ("{from: AJBH}", "{from: A, as: pick, path: a, then: {as: dat}}", "14: feeds.0.map.case_code.then.as: unknown transform; did you mean date?"),
-        ("{from: AJBH}", "{from: A, as: objects, parts: {name: -1}}", "14: feeds.0.map.case_code.parts.name: expected a place"),
+        (
+            "{from: AJBH}",
+            '{from: A, as: date, formats: ["%y-%m-%d"]}',
+            "14: feeds.0.map.case_code.formats.0: expected iso",
+        ),
+        (
+            "{from: AJBH}",
+            '{from: A, as: pick, path: "a.["}',
+            "14: feeds.0.map.case_code.path: not a JMESPath",
+        ),
+        (
+            "{from: AJBH}",
+            "{from: A, as: pick, path: a, then: {as: dat}}",
+            "14: feeds.0.map.case_code.then.as: unknown transform; did you mean date?",
+        ),
+        (
+            "{from: AJBH}",
+            "{from: A, as: objects, parts: {name: -1}}",
+            "14: feeds.0.map.case_code.parts.name: expected a place",
+        ),
         ("{from: AJBH}", "AJBH", "14: feeds.0.map.case_code: expected keys and values"),
         ("ignore: [BZ]", "ignore: [FK]", "17: feeds.0.ignore.0: is mapped too"),
         ("null: [无]", "null: [无, 0]", "11: feeds.0.null.1: expected text"),
-        ("completeness: snapshot", 'completeness: snapshot\n    expect: {max_loss: "1.5"}', "10: feeds.0.expect.max_loss: expected a part"),
+        (
+            "completeness: snapshot",
+            'completeness: snapshot\n    expect: {max_loss: "1.5"}',
+            "10: feeds.0.expect.max_loss: expected a part",
+        ),
     ],
-)  # fmt: skip
+)
 def test_every_mistake_is_told_with_its_line(city, old, new, expected):
     found = problems(city((old, new)))
     assert any(problem.startswith(f"330483.yaml:{expected}") for problem in found), found
@@ -150,8 +202,15 @@ def test_ordinal_belongs_to_whole_reads(city):
 
 
 def test_a_feed_of_several_origins_names_them(city):
-    declared = load(city(('penalty: {罚款: "02"}', 'penalty: {罚款: "02"}, bureau: {甲: jp-02, 乙: jp-01, 丙: jp-02}'),
-                         ("key: [case_code]", "key: [case_code]\n    origin: {from: JG, table: bureau}")))  # fmt: skip
+    declared = load(
+        city(
+            (
+                'penalty: {罚款: "02"}',
+                'penalty: {罚款: "02"}, bureau: {甲: jp-02, 乙: jp-01, 丙: jp-02}',
+            ),
+            ("key: [case_code]", "key: [case_code]\n    origin: {from: JG, table: bureau}"),
+        )
+    )
     assert declared.feeds[0].origins == ("jp-01", "jp-02")
 
 
@@ -161,19 +220,35 @@ def test_a_feed_of_several_origins_names_them(city):
 @pytest.mark.parametrize(
     ("changes", "sample", "expected"),
     [
-        ([], SAMPLE.replace("BZ", "BZ,NEW").replace("0.2,", "0.2,,").replace(",x", ",x,"), "330483.yaml:13: feeds.0.map: column NEW is neither"),
-        ([("ignore: [BZ]", "ignore: [BZ, BY]")], SAMPLE, "330483.yaml:17: feeds.0.ignore.1: no column BY in the sample"),
+        (
+            [],
+            SAMPLE.replace("BZ", "BZ,NEW").replace("0.2,", "0.2,,").replace(",x", ",x,"),
+            "330483.yaml:13: feeds.0.map: column NEW is neither",
+        ),
+        (
+            [("ignore: [BZ]", "ignore: [BZ, BY]")],
+            SAMPLE,
+            "330483.yaml:17: feeds.0.ignore.1: no column BY in the sample",
+        ),
         ([], SAMPLE.replace("0.2", "canary"), "cases.csv:2: FK: fine_yuan: expected an amount in 万元"),
         ([], SAMPLE + "1,罚款,0.3,\n", "cases.csv:4: has the key (case_code) of another row above"),
         ([], SAMPLE.replace("FK", "FKJE"), "cases.csv:1: no column FK"),
         ([], SAMPLE + "1,2\n", "cases.csv:4: 2 cells where the header has 4"),
         ([], "AJBH,LB,FK,BZ\n", "330483.yaml:18: feeds.0.sample: holds no rows"),
         ([], None, "cases.csv: the sample is missing"),
-        ([("case/1", "case/2")], SAMPLE, "330483.yaml:6: feeds.0.kind: unknown kind; did you mean case/1?"),
-        ([("fine_yuan", "fine_yaun")], SAMPLE, "330483.yaml:16: feeds.0.map.fine_yaun: is no field of case/1; did you mean fine_yuan?"),
+        (
+            [("case/1", "case/2")],
+            SAMPLE,
+            "330483.yaml:6: feeds.0.kind: unknown kind; did you mean case/1?",
+        ),
+        (
+            [("fine_yuan", "fine_yaun")],
+            SAMPLE,
+            "330483.yaml:16: feeds.0.map.fine_yaun: is no field of case/1; did you mean fine_yuan?",
+        ),
         ([("    sample: cases.csv\n", "")], SAMPLE, "330483.yaml:5: feeds.0: has no sample"),
     ],
-)  # fmt: skip
+)
 def test_lint_says_what_the_sample_tells(city, changes, sample, expected):
     found = lint(load(city(*changes, sample=sample)), KINDS)
     assert any(problem.startswith(expected) for problem in found), found

@@ -92,11 +92,16 @@ def test_each_step_is_signed_with_the_secret_of_the_step_before(clock):
     signed = auth.sign(Request("GET", "/gateway/api/x.htm", {"page": "1"}, {}))
     assert [each.path for each in gateway.asked] == ["/gateway/app/refreshTokenByKey.htm"]
     assert gateway.asked[0].params == {
-        "appKey": "A33", "sign": "885cc1106f21b73aebf30acf071f2c1f", "requestTime": "1795338191000",
-    }  # fmt: skip
+        "appKey": "A33",
+        "sign": "885cc1106f21b73aebf30acf071f2c1f",
+        "requestTime": "1795338191000",
+    }
     assert signed.params == {
-        "page": "1", "appKey": "A33", "sign": "6b8832bce698c79a1de9f554600ceed4", "requestTime": "1795338191000",
-    }  # fmt: skip
+        "page": "1",
+        "appKey": "A33",
+        "sign": "6b8832bce698c79a1de9f554600ceed4",
+        "requestTime": "1795338191000",
+    }
 
 
 def test_the_request_secret_is_renewed_by_the_refresh_secret_before_15_minutes_and_that_before_48_hours(

@@ -1,4 +1,4 @@
-"""Rows become bodies by compiled rules; what nobody mapped is counted; what cannot be mapped says who it was."""
+"""Rows become bodies by compiled rules; what nobody mapped is counted, what cannot be says who it was."""
 
 import json
 
@@ -120,10 +120,18 @@ def test_rules(rule, data, expected):
         ({"from": "A", "as": "pick", "path": "a", "then": {"as": "integer"}}, {"A": {"a": CANARY}}, "A"),
         ({"from": "A", "as": "pick", "path": "a"}, {"A": f'{{"a": "{CANARY}"'}, "A"),
         ({"from": "A", "as": "pick", "path": "a"}, {"A": '{"a": "\\ud800"}'}, "A"),
-        ({"from": "A", "as": "objects", "between": ["/"], "parts": {"name": 0}}, {"A": f"a/{CANARY}"}, "A"),
-        ({"from": ["N", "C"], "as": "objects", "split": [","], "parallel": True, "parts": {"n": 0}}, {"N": f"a,{CANARY}", "C": "1"}, "N + C"),
+        (
+            {"from": "A", "as": "objects", "between": ["/"], "parts": {"name": 0}},
+            {"A": f"a/{CANARY}"},
+            "A",
+        ),
+        (
+            {"from": ["N", "C"], "as": "objects", "split": [","], "parallel": True, "parts": {"n": 0}},
+            {"N": f"a,{CANARY}", "C": "1"},
+            "N + C",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_refusal_names_place_and_field_and_who_it_was_but_no_value(rule, data, column):
     found = refusal(mapper({"x": rule}, tables={"t": {}}), {"BH": "17", **data})
     assert (found.row, found.field, found.key, found.origin) == ("x.csv:2", column, '["17"]', "330483")

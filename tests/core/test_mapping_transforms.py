@@ -57,10 +57,16 @@ def test_folding_in_any_order_of_naming_is_one_folding(value, folds):
         ({"fold": ["entities", "blanks"]}, "JOE&#39;S   BAR &amp;\u3000GRILL", "JOE'S BAR & GRILL"),
         ({"fold": ["width"]}, "ＡＢＣ　１２３", "ABC 123"),
         ({"fold": ["brackets"]}, "秀综执立[2017]【1】", "秀综执立〔2017〕〔1〕"),
-        ({}, "undefined", None), ({}, "— —", None), ({}, "  ", None), ({}, None, None),
-        ({}, 12, "12"), ({}, True, "true"), ({}, "a\r\nb\rc", "a\nb\nc"), ({}, "00123", "00123"),
+        ({}, "undefined", None),
+        ({}, "— —", None),
+        ({}, "  ", None),
+        ({}, None, None),
+        ({}, 12, "12"),
+        ({}, True, "true"),
+        ({}, "a\r\nb\rc", "a\nb\nc"),
+        ({}, "00123", "00123"),
     ],
-)  # fmt: skip
+)
 def test_dirt_in_text(rule, value, expected):
     assert text(value, **rule) == expected
 
@@ -93,9 +99,17 @@ def test_money_is_exact_or_refused(digits, places, unit):
 
 @pytest.mark.parametrize(
     ("value", "unit", "expected"),
-    [("0.2", "万元", "2000.00"), ("2,000.00", "元", "2000.00"), ("１，０００", "元", "1000.00"), (250000, "分", "2500.00"),
-     ("￥50", "元", "50.00"), (".5", "元", "0.50"), ("0", "元", "0.00"), ("— —", "元", None)],
-)  # fmt: skip
+    [
+        ("0.2", "万元", "2000.00"),
+        ("2,000.00", "元", "2000.00"),
+        ("１，０００", "元", "1000.00"),
+        (250000, "分", "2500.00"),
+        ("￥50", "元", "50.00"),
+        (".5", "元", "0.50"),
+        ("0", "元", "0.00"),
+        ("— —", "元", None),
+    ],
+)
 def test_money_as_people_write_it(value, unit, expected):
     assert money(value, unit) == expected
 
@@ -325,9 +339,12 @@ def test_json_that_python_writes_is_read(value):
     def as_text(found):  # numbers beyond 18 digits come as text
         if isinstance(found, bool) or not isinstance(found, int):
             return (
-                {k: as_text(v) for k, v in found.items()} if isinstance(found, dict)
-                else [as_text(v) for v in found] if isinstance(found, list) else found
-            )  # fmt: skip
+                {k: as_text(v) for k, v in found.items()}
+                if isinstance(found, dict)
+                else [as_text(v) for v in found]
+                if isinstance(found, list)
+                else found
+            )
         return found if len(str(found)) <= 18 else str(found)
 
     assert parse_json(json.dumps(value)) == as_text(value)
@@ -343,8 +360,11 @@ def test_json_that_is_none(bad):
 
 def test_numbers_with_a_point_stay_text():
     assert parse_json('{"a": 0.20, "b": 1E2, "c": 3, "d": 12345678901234567890}') == {
-        "a": "0.20", "b": "1E2", "c": 3, "d": "12345678901234567890",
-    }  # fmt: skip
+        "a": "0.20",
+        "b": "1E2",
+        "c": 3,
+        "d": "12345678901234567890",
+    }
 
 
 def test_paths():
