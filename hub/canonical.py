@@ -18,10 +18,12 @@ LARGEST = 2**53 - 1
 
 _encode = msgspec.json.Encoder(order="sorted").encode
 _decode = msgspec.json.Decoder().decode
+_decode_base64 = msgspec.json.Decoder(bytes).decode
 _key = re.compile(r"[a-z0-9_]+").fullmatch
 _URLSAFE = bytes.maketrans(b"+/", b"-_")
-_STANDARD = bytes.maketrans(b"-_", b"+/")
-_PADDING = {0: b"", 2: b"==", 3: b"="}
+# To the standard alphabet; what base64url has not, and what means something to JSON, becomes what no base64 has.
+_STANDARD = bytes.maketrans(b"-_+/=\"\\", b"+/!!!!!")
+_PADDING = {0: b'"', 2: b'=="', 3: b'="'}
 _LAST = {2: b"AQgw", 3: b"AEIMQUYcgkosw048"}
 
 
@@ -87,11 +89,13 @@ def b64url(raw: bytes) -> bytes:
 
 def unb64url(text: bytes, where: str = "base64url") -> bytes:
     """Bytes of unpadded base64url in its one spelling."""
+    rest = len(text) % 4
     try:
-        raw = binascii.a2b_base64(text.translate(_STANDARD) + _PADDING[len(text) % 4], strict_mode=True)
-    except (ValueError, KeyError) as error:
+        # msgspec reads base64 in a JSON text twice as fast as binascii, and as strictly.
+        raw = _decode_base64(b'"' + text.translate(_STANDARD) + _PADDING[rest])
+    except (msgspec.DecodeError, KeyError) as error:
         raise RecordError("not base64url", where=where) from error
-    # The last character's spare bits are zero in the one spelling; standard base64 is not base64url.
-    if (len(text) % 4 and text[-1] not in _LAST[len(text) % 4]) or b"+" in text or b"/" in text or b"=" in text:
+    # The last character's spare bits are zero in the one spelling.
+    if rest and text[-1] not in _LAST[rest]:
         raise RecordError("not base64url in its one spelling", where=where)
     return raw

@@ -1,5 +1,6 @@
 """Canonical bytes, held to the independent `rfc8785` package."""
 
+import base64
 import json
 
 import pytest
@@ -63,7 +64,32 @@ def test_a_second_spelling_of_base64_is_refused(text):
         canonical.unb64(text)
 
 
-@pytest.mark.parametrize("text", [b"QR", b"QQ==", b"Q", b"+/+/", b"QQ\n"])
+@given(st.binary(max_size=24))
+def test_base64url_is_read_as_a_strict_reader_does(text):
+    """base64.urlsafe_b64decode of the padded text, held to its own encoding, is the independent reader."""
+    try:
+        raw = base64.b64decode(text + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        wanted = raw if base64.urlsafe_b64encode(raw).rstrip(b"=") == text else None
+    except ValueError:
+        wanted = None
+    try:
+        found = canonical.unb64url(text)
+    except RecordError:
+        found = None
+    assert found == wanted
+
+
+@given(st.text("AQgwEIMUYckosw048-_+/=x\"\\ \n\x00é", max_size=9))
+def test_no_near_miss_of_base64url_is_read(text):
+    raw = text.encode()
+    try:
+        found = canonical.unb64url(raw)
+    except RecordError:
+        return
+    assert base64.urlsafe_b64encode(found).rstrip(b"=") == raw
+
+
+@pytest.mark.parametrize("text", [b"QR", b"QQ==", b"Q", b"+/+/", b"QQ\n", b"QQ\\u", b'QQ"Q', b"Q Q", b"QQ=Q", b"QQ\x00"])
 def test_a_second_spelling_of_base64url_is_refused(text):
     with pytest.raises(RecordError):
         canonical.unb64url(text)
