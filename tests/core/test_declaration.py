@@ -158,6 +158,7 @@ def test_a_declaration_is_read(city):
             "{from: A, as: objects, parts: {name: -1}}",
             "14: feeds.0.map.case_code.parts.name: expected a place",
         ),
+        ("{from: AJBH}", "{from: A, exact: true, fold: [width]}", "14: feeds.0.map.case_code.exact: keeps"),
         ("{from: AJBH}", "AJBH", "14: feeds.0.map.case_code: expected keys and values"),
         ("ignore: [BZ]", "ignore: [FK]", "17: feeds.0.ignore.0: is mapped too"),
         ("null: [无]", "null: [无, 0]", "11: feeds.0.null.1: expected text"),

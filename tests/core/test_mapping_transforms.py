@@ -71,6 +71,13 @@ def test_dirt_in_text(rule, value, expected):
     assert text(value, **rule) == expected
 
 
+def test_text_is_kept_as_it_is_written_where_declared():
+    assert text(" e\u0301  x\n ", exact=True) == " \u00e9  x\n "
+    assert text(" 无 ", exact=True) is None
+    with pytest.raises(Bad, match="at most 2"):
+        text(" a ", exact=True, max=2)
+
+
 @pytest.mark.parametrize("value", [["a"], {"a": 1}, b"a", 1.5])
 def test_text_takes_scalars_only(value):
     with pytest.raises(Bad, match="expected text"):
