@@ -84,6 +84,10 @@ def notices(
         for type, groups in (("reissue", gained), (ending, lost)):
             if groups:
                 found.setdefault((change.to, type, change.origin, change.kind), set()).update(groups)
+    for change in changes:
+        # An erasure takes in letters between the two that another share still gives: these come again after it.
+        if change.direct and change.gained and (change.to, "erase", change.origin, change.kind) in found:
+            found.setdefault((change.to, "reissue", change.origin, change.kind), set()).update(change.gained)
     return [
         (to, type, {"origin": origin, "kind": kind, "groups": sorted(groups), "upto": upto})
         for (to, type, origin, kind), groups in sorted(found.items())

@@ -9,7 +9,7 @@ Rule 2. Every step is idempotent: after any interruption the same command goes o
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -303,7 +303,10 @@ class Node:
         if first.startswith(b'"'):
             return Withheld(unb64(_decode_hash(first), 32, "leaf hash"))
         disclosures = batch.disclosures_of(next(lines))
-        return record.receive(self.kinds, first, disclosures, self.digest_key, complete=False)
+        return self._receive(first, disclosures)
+
+    def _receive(self, raw: bytes, disclosures: Iterable[str]) -> Leaf:
+        return record.receive(self.kinds, raw, list(disclosures), self.digest_key, complete=False)
 
     def _keep(self, page: _Page, published: Checkpoint) -> int:
         """Append a page's entries, or, where it brings none, hold the checkpoint against the copy."""
@@ -373,11 +376,18 @@ class Node:
                 first = store.append_leaves(leaves, step.hashes)
                 store.set_first(entry.index, first)
             else:
-                first = entry.first
+                first, held = entry.first, list(store.leaves(entry.first, entry.count))
+                # What an ended agreement left here to keep stays beside what is shown now.
+                leaves = [self._merged(each, leaf) for each, leaf in zip(held, leaves, strict=True)]
                 for number, (leaf, hash) in enumerate(zip(leaves, step.hashes, strict=True), first):
                     if not isinstance(leaf, Withheld):
                         store.fill_leaf(number, leaf, hash)
             self.copy.index(leaves, first, renew=True)
+
+    def _merged(self, held: Held, leaf: Leaf | Withheld) -> Leaf | Withheld:
+        if isinstance(leaf, Withheld) or held.disclosures.keys() <= leaf.disclosures.keys():
+            return leaf
+        return self._receive(leaf.raw, (held.disclosures | leaf.disclosures).values())
 
     def _erase(self, origin: str, kind: str, groups: set[str]) -> None:
         """Give back what an agreement no longer grants: disclosures of groups, or whole records."""
@@ -393,9 +403,13 @@ class Node:
                         self.copy_store.withhold_leaf(held.number, hash)
                     else:
                         self.copy_store.forget_disclosures(held.number, hash, groups)
+                self.copy.index([self._stored(x) for x in self.copy_store.leaves(entry.first, entry.count)], entry.first, renew=True)
         if "open" in groups:
             with self.copy_store.transaction():
                 self.copy_store.drop_current(origin, kind)
+
+    def _stored(self, held: Held) -> Leaf | Withheld:
+        return Withheld(held.hash or b"") if held.raw is None else self._receive(held.raw, held.disclosures.values())
 
     # --- status and records ---
 

@@ -348,7 +348,8 @@ class SqliteStore:
         digests = {}
         queries = {
             "chain": "SELECT * FROM chain ORDER BY origin",
-            "series": "SELECT origin, kind, standing, retracted FROM series ORDER BY origin, kind",
+            # A series that holds nothing is none: a copy that gave everything back remembers only its name.
+            "series": "SELECT origin, kind, standing, retracted FROM series WHERE standing OR retracted ORDER BY origin, kind",
             "current": "SELECT origin, kind, current.id, rev, op, digest, n FROM current JOIN series"
             " ON series.id = current.series ORDER BY origin, kind, current.id",
             "tile": "SELECT * FROM tile ORDER BY level, n",
