@@ -357,8 +357,14 @@ class _Parser:
                     self.say(
                         here, "stands in a group that this one does not mask", "add its group to `masks`"
                     )
-                ways.append((name, HOW[how].mask, HOW[how].always))
-        return Mask(tuple(ways), self.person(at, shape), self.minor(at, shape))
+                ways.append((name, how))
+        return Mask(
+            tuple((name, HOW[how].mask, HOW[how].always) for name, how in ways if how != "title"),
+            self.person(at, shape),
+            self.minor(at, shape),
+            titles=tuple(name for name, how in ways if how == "title"),
+            names=tuple(name for name, how in ways if how == "name"),
+        )
 
     def person(self, at: tuple[Key, ...], shape: dict[str, Any]) -> tuple[str, frozenset[str]] | None:
         if "person" not in shape:

@@ -66,7 +66,13 @@ class How(NamedTuple):
     always: bool
 
 
+def mask_title(text: str) -> str:
+    """A text that names the party, where it cannot be told what of it is the name: nothing of it."""
+    return HIDDEN
+
+
 HOW: Mapping[str, How] = {
+    "title": How(mask_title, False),
     "name": How(mask_name, False),
     "id": How(mask_id, False),
     "phone": How(mask_phone, False),
@@ -83,16 +89,23 @@ class Mask(NamedTuple):
 
     `person` is (field, codes of natural persons), None where everybody is one; with "" among the codes, a
     body without the field counts as a person's. `minor` is (field of the resident identity number, fields of
-    the day that counts, first present wins).
+    the day that counts, first present wins). `titles` are texts that name the party ("张三无证经营案"): they are kept
+    with the `names` in them masked.
     """
 
     fields: tuple[tuple[str, Callable[[str], str], bool], ...]
     person: tuple[str, frozenset[str]] | None
     minor: tuple[str, tuple[str, ...]] | None
+    titles: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
 
     def within(self, present: frozenset[str]) -> "Mask":
         """The mask for bodies with exactly these fields."""
-        return self._replace(fields=tuple(each for each in self.fields if each[0] in present))
+        return self._replace(
+            fields=tuple(each for each in self.fields if each[0] in present),
+            titles=tuple(name for name in self.titles if name in present),
+            names=tuple(name for name in self.names if name in present),
+        )
 
     def of(self, body: Mapping[str, Any]) -> dict[str, Any] | None:
         """The group's fields for a body that has every field of this mask; None where that is none."""
@@ -103,7 +116,16 @@ class Mask(NamedTuple):
             found = {name: mask(body[name]) if always else HIDDEN for name, mask, always in self.fields}
         else:
             found = {name: mask(body[name]) for name, mask, _ in self.fields}
+        for title in self.titles:
+            found[title] = self._title(body[title], body, found) if person else body[title]
         return found or None
+
+    def _title(self, text: str, body: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+        if not self.names:
+            return HIDDEN
+        for name in self.names:
+            text = text.replace(body[name], found[name])
+        return text
 
 
 def _is_minor(minor: tuple[str, tuple[str, ...]], body: Mapping[str, Any]) -> bool:

@@ -1,5 +1,6 @@
 """Masks: what of a person is shown, and that a mask is a group of its own computed from the body alone."""
 
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stdnum.cn import ric
 
+from adapters.sample import generator
 from hub.kinds import Kind, load_kinds
-from hub.kinds.masks import HIDDEN, mask_address, mask_id, mask_name, mask_phone
+from hub.kinds.masks import HIDDEN, Mask, mask_address, mask_id, mask_name, mask_phone
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -151,3 +153,32 @@ def test_a_preview_shows_no_person_and_no_free_text(case: Kind) -> None:
         "facts": "*** (6)",
         "licence_no": HIDDEN,
     }
+
+
+def test_a_title_keeps_its_words_and_masks_the_party_it_names():
+    mask = Mask(
+        (("party_name", mask_name, False),), ("party_type", frozenset({"2"})), None, titles=("case_name",), names=("party_name",)
+    )
+    person = {"party_type": "2", "party_name": "欧阳小明", "case_name": "欧阳小明无证经营案"}
+    assert mask.of(person) == {"party_name": "欧阳*", "case_name": "欧阳*无证经营案"}
+    firm = {"party_type": "1", "party_name": "湖州某某有限公司", "case_name": "湖州某某有限公司超标排放案"}
+    assert mask.of(firm) == {"party_name": firm["party_name"], "case_name": firm["case_name"]}
+
+
+def test_a_title_is_hidden_where_nothing_tells_which_of_it_is_the_name():
+    mask = Mask((), None, None, titles=("case_name",))
+    assert mask.of({"case_name": "张三无证经营案"}) == {"case_name": HIDDEN}
+
+
+def test_no_shipped_kind_shows_a_natural_persons_name_in_a_group_without_personal_data():
+    kinds = load_kinds(Path(__file__).parents[2] / "config" / "kinds")
+    where, random = generator.place("330483"), generator.seeded("titles")
+    people = [p for p in generator.parties(random, where, 300) if p["party_type"] == generator.PERSON]
+    for n, person in enumerate(people):
+        for kind, body in (
+            ("case/1", generator.case(random, where, person, n, date(2026, 11, 1), True)),
+            ("inspection/1", generator.inspection(random, where, person, n, date(2026, 11, 1))),
+        ):
+            open_, groups = kinds[kind].split(body)
+            shown = str([open_, *(fields for group, fields in groups.items() if group not in kinds[kind].personal)])
+            assert person["party_name"] not in shown, kind
