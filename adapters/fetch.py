@@ -94,7 +94,8 @@ class Fetcher:
         self._session.trust_env = False
         self._session.mount("http://", _Adapter(max_retries=0))
         self._session.mount("https://", _Adapter(max_retries=0))
-        self._session.verify = connection.get("ca_file") or True
+        authority = connection.get("ca_file")
+        self._session.verify = str(connection.base / authority) if authority else True
         proxy = connection.get("proxy")
         self._session.proxies = {"http": proxy, "https": proxy} if proxy else {}
         self._sockets: list[socket.socket] = []

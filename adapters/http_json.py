@@ -36,6 +36,15 @@ class _JmesPath(fields.String):
         return path
 
 
+class _Scalar(fields.Field[Any]):
+    """Text, a whole number or a boolean."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        if not isinstance(value, (str, int)):
+            raise ValidationError("expected text, a whole number, true or false")
+        return value
+
+
 class _SinglePage(Schema):
     pass
 
@@ -102,7 +111,7 @@ class SourceYaml(Schema):
     )
     method = fields.String(load_default="GET", validate=validate.OneOf(("GET", "POST")))
     send = fields.String(validate=validate.OneOf(("query", "json", "form")))
-    params = fields.Dict(keys=fields.String(), load_default=dict)
+    params = fields.Dict(keys=fields.String(), values=_Scalar(), load_default=dict)
     auth = fields.String(load_default="none")
     auth_options = fields.Dict(keys=fields.String(), load_default=dict)
     records = _JmesPath(required=True)

@@ -76,11 +76,19 @@ def plain_value(value: Any) -> Any:
         return value.isoformat(sep=" ", timespec="seconds")
     if isinstance(value, (date, time)):
         return value.isoformat()
-    return value if isinstance(value, bytes) else str(value)
+    return _bytes_text(value) if isinstance(value, bytes) else str(value)
 
 
-def _address(text: str, where: str) -> sa.URL:
-    """The database's address, a SQLite one turned to read only."""
+def _bytes_text(value: bytes) -> Any:
+    """Bytes as the text they are, or as a map that no rule takes for text."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return {"bytes": len(value)}
+
+
+def _address(text: str, where: str, base: Path) -> sa.URL:
+    """The database's address, a SQLite one turned to read only and started at `base` where it is relative."""
     try:
         url = sa.make_url(text)
     except ArgumentError:
@@ -89,7 +97,7 @@ def _address(text: str, where: str) -> sa.URL:
         ) from None
     if url.get_backend_name() != "sqlite" or not url.database:
         return url
-    path = Path(url.database)
+    path = base / url.database
     if not path.is_file():
         raise Retry(where, "its database file is not there", "check connection.database")
     return sa.make_url("sqlite://").set(
@@ -141,7 +149,7 @@ class SqlView:
 
     @contextmanager
     def _open(self) -> Iterator[sa.Connection]:
-        url = _address(self._connection.need("database"), self._connection.where)
+        url = _address(self._connection.need("database"), self._connection.where, self._connection.base)
         try:
             engine = sa.create_engine(url, poolclass=sa.NullPool, **self._patience(url))
         except (NoSuchModuleError, ImportError, ArgumentError, TypeError):
@@ -171,7 +179,7 @@ class SqlView:
         ):
             text = str(error.orig)
             if not any(
-                word in text for word in ("no such column", "malformed", "not a database", "readonly")
+                word in text for word in ("no such column", "malformed", "not a database", "decode")
             ):
                 return Retry(self._where, f"the database does not answer ({name})")
         return Look(

@@ -140,29 +140,27 @@ def _delimited(
             first = reader.line_num + 1
 
 
-def _text_rows(
-    file: BinaryIO, options: Mapping[str, Any], where: str, columns: set[str]
-) -> Iterator[Row]:
+def _text_rows(file: BinaryIO, options: Mapping[str, Any], where: str, columns: set[str]) -> Iterator[Row]:
     header: list[str] = []
-    skip, width = options["header_row"], 0
+    skip, width, whole = options["header_row"], 0, 0
     for line, cells, wrong in _delimited(file, options, where):
         if not header:
             skip -= 1
             if skip <= 0:
                 header = _header(cells, f"{where}:{line}", columns)
-                width = len(header)
-        elif len(cells) == width and not wrong:
-            yield Row(dict(zip(header, cells, strict=True)), f"{where}:{line}")
-        elif cells and any(cells):
-            what = wrong or f"{len(cells)} cells where the header has {width}"
-            yield faulty(f"{where}:{line}", what)
+                width, whole = len(header), len(cells)
+        elif len(cells) == whole and not wrong and (whole == width or not any(cells[width:])):
+            if any(cells):
+                yield Row(dict(zip(header, cells, strict=False)), f"{where}:{line}")
+        elif any(cells):
+            yield faulty(f"{where}:{line}", wrong or f"{len(cells)} cells where the header has {width}")
     if not header:
         raise Look(where, "no header line", "check header_row:, or whether the file is whole")
 
 
 def _header(cells: Sequence[str], where: str, columns: set[str]) -> list[str]:
     """The names of the columns; Look where one is empty, stands twice, or is declared but not there."""
-    names = [cell.strip() for cell in cells]
+    names = [cell.strip("\ufeff \t\u3000") for cell in cells]
     while names and not names[-1]:
         names.pop()
     repeated = (

@@ -126,12 +126,12 @@ def test_only_the_columns_named_come_and_must_be_there(front):
 
 def test_numbers_and_times_become_plain(front):
     path = front(
-        [(1, 0.1, 2.5, None), (2, 1e-7, 10**17, b"\x00")], "id INTEGER, at DATETIME, op NUMERIC, n BLOB"
+        [(1, 0.1, 2.5, None), (2, 1e-7, 10**17, b"\xff")], "id INTEGER, at DATETIME, op NUMERIC, n BLOB"
     )
     found, _ = everything(reading(path, order=["id"]))
     assert found == [
         {"id": 1, "at": "0.1", "op": "2.5", "n": None},
-        {"id": 2, "at": "0.0000001", "op": 10**17, "n": b"\x00"},
+        {"id": 2, "at": "0.0000001", "op": 10**17, "n": {"bytes": 1}},
     ]
 
 
@@ -161,6 +161,22 @@ def test_a_locked_database_is_for_later(front):
     with refused(Retry, "does not answer"):
         everything(reading(path, timeout="1 second"))
     holder.close()
+
+
+def test_a_row_committed_between_the_two_questions_is_left_to_the_next(tmp_path, monkeypatch):
+    city = FrontTable(tmp_path)
+    city.put(rows_of(3))
+    feed, ask = city.source(), sql_view.SqlView._statement
+
+    def late(*asked):
+        execute(city.path, "INSERT INTO front VALUES ('99999', 'late', '2026-11-22 16:00:00')")
+        return ask(*asked)
+
+    monkeypatch.setattr(sql_view.SqlView, "_statement", late)
+    rows, reached = everything(feed)
+    assert [row["id"] for row in rows] == ["00001", "00002", "00003"]
+    monkeypatch.undo()
+    assert everything(feed, reached)[0][-1]["id"] == "99999"
 
 
 def test_a_row_committed_while_the_read_runs_is_left_to_the_next(tmp_path):

@@ -217,6 +217,19 @@ def test_a_header_below_a_title(tmp_path):
     assert everything(reading(tmp_path, header_row=2))[0] == [{"id": "1", "name": "x"}]
 
 
+def test_blank_lines_and_blank_columns_behind_the_table_are_no_rows(tmp_path):
+    write(tmp_path, "CF_1", b"id,name,,\n1,x,,\n,,,\n\n2,y,,z\n3,z\n")
+    [page] = reading(tmp_path).pages(None)
+    assert [row.where for row in page.rows] == ["CF_1:2", "CF_1:5", "CF_1:6"]
+    assert page.rows[0].data == {"id": "1", "name": "x"}
+    assert [FAULT in row.data for row in page.rows] == [False, True, True]
+
+
+def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path):
+    write(tmp_path, "CF_1", "\ufeffid,name\n1,x\n".encode())
+    assert everything(reading(tmp_path, encodings=["utf-8"]))[0] == [{"id": "1", "name": "x"}]
+
+
 def test_too_many_rows_are_refused(tmp_path):
     write(tmp_path, "CF_1", b"id\n" + b"1\n" * 11)
     with refused(Look, "more than 10 rows"):

@@ -261,6 +261,13 @@ def test_what_is_remembered_is_what_would_be_read_again():
     assert len(cells["a"].seen) == 7
 
 
+def test_long_texts_are_not_remembered():
+    made = mapper({"a": {"from": "A"}})
+    for n in range(10):
+        made(Row({"BH": "1", "A": f"{n}" * 65}, ""))
+    assert {each[0]: len(each[3].seen) for each in made._fast} == {"code": 1, "a": 0}
+
+
 def test_bodies_share_nothing_that_can_be_changed():
     made = mapper(
         {
