@@ -120,8 +120,8 @@ def test_the_request_secret_is_renewed_by_the_refresh_secret_before_15_minutes_a
     assert paths_after(timedelta(minutes=13)) == []
     assert paths_after(timedelta(minutes=2)) == ["refreshTokenBySec.htm"]
     assert paths_after(timedelta(hours=1)) == ["refreshTokenBySec.htm"]
-    assert paths_after(timedelta(hours=46, minutes=40)) == ["refreshTokenBySec.htm"]
-    assert paths_after(timedelta(minutes=5)) == ["refreshTokenByKey.htm"], "48 h, less a minute to be safe"
+    assert paths_after(timedelta(hours=46, minutes=29)) == ["refreshTokenBySec.htm"]
+    assert paths_after(timedelta(minutes=15)) == ["refreshTokenByKey.htm"], "48 h, less a minute to be safe"
 
 
 def test_the_refresh_is_signed_with_the_refresh_secret(clock):
