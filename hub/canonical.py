@@ -16,6 +16,7 @@ from hub.errors import RecordError
 
 LARGEST = 2**53 - 1
 
+_b2a = binascii.b2a_base64
 _encode = msgspec.json.Encoder(order="sorted").encode
 _decode = msgspec.json.Decoder().decode
 _decode_base64 = msgspec.json.Decoder(bytes).decode
@@ -84,7 +85,7 @@ def unb64(text: str, size: int | None = None, where: str = "base64") -> bytes:
 
 def b64url(raw: bytes) -> bytes:
     """base64url without padding, as ASCII bytes (RFC 4648 §5)."""
-    return binascii.b2a_base64(raw, newline=False).translate(_URLSAFE).rstrip(b"=")
+    return _b2a(raw, newline=False).translate(_URLSAFE, b"=")
 
 
 def unb64url(text: bytes, where: str = "base64url") -> bytes:

@@ -52,7 +52,8 @@ def salts() -> Callable[[], str]:
     def draw() -> Iterator[str]:
         while True:
             block = os.urandom(16 * 1024)
-            yield from [b64url(block[n : n + 16]).decode() for n in range(0, len(block), 16)]
+            text = b"".join([b64url(block[n : n + 16]) for n in range(0, len(block), 16)]).decode()
+            yield from [text[n : n + 22] for n in range(0, len(text), 22)]
 
     return draw().__next__
 
