@@ -53,7 +53,7 @@ class Vault:
     def open(self, blob: bytes, aad: bytes) -> bytes:
         try:
             return self._aead.decrypt(blob[:12], blob[12:], aad)
-        except InvalidTag as error:
+        except (InvalidTag, ValueError) as error:  # ValueError: too short to hold a nonce and a tag.
             raise KeyRefused("stored bytes do not open under this store's key", where="store",
                              mend="restore the keys folder that belongs to this store, then run fsck") from error  # fmt: skip
 
