@@ -265,8 +265,10 @@ def money(rule: Mapping[str, Any], nulls: frozenset[str]) -> Convert:
         if not _AMOUNT.fullmatch(found) or not digits.strip(".") or len(digits) > 20:
             raise _expected(f"an amount in {unit}", value)
         yuan = Decimal(digits) * factor
-        if yuan * 100 != (yuan * 100).to_integral_value() or yuan >= 10**16:
+        if yuan * 100 != (yuan * 100).to_integral_value():
             raise Bad(f"expected an amount in {unit} that is whole in 分", "check `unit:`")
+        if yuan >= 10**16:
+            raise Bad("expected an amount of at most 16 digits of yuan", "check `unit:`")
         return f"{yuan:.2f}"
 
     return convert
