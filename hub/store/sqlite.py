@@ -17,7 +17,7 @@ import msgspec
 from sqlite_utils import Database, Migrations
 
 from hub.batch import Chain
-from hub.errors import Fenced, HubError, Locked
+from hub.errors import Fenced, HubError, Locked, RecordError
 from hub.keys import Vault
 from hub.note import parse_vkey
 from hub.record import Leaf, Withheld
@@ -25,8 +25,13 @@ from hub.store import engine
 from hub.store.base import Acked, Difference, Entry, Held, Known, Night, Notice, Pull, Quarantined, Scan, Series
 
 VIEWS = ("chain", "series", "current", "tile")
+SEGMENT = 16
 _OPS = ("put", "retract")
 _CODES = {"put": 0, "retract": 1}
+
+_Leaves = tuple[list[bytes | None], list[bytes | None]]
+_leaves = msgspec.msgpack.Decoder(_Leaves).decode
+_texts = msgspec.msgpack.Decoder(list[dict[str, str]]).decode
 
 schema = Migrations("crossregion-hub")
 
@@ -45,7 +50,7 @@ def ledger(db: Database) -> None:
     db["entry"].create_index(["text_hash"], unique=True)  # type: ignore[union-attr]
     db["entry"].create_index(["origin", "seq"], unique=True)  # type: ignore[union-attr]
     db["entry"].create_index(["first"])  # type: ignore[union-attr]
-    _table(db, "record", {"n": int, "raw": bytes, "hash": bytes, "disclosures": bytes}, "n")
+    _table(db, "segment", {"first": int, "count": int, "leaves": bytes, "disclosures": bytes}, "first")
     _table(db, "chain", {"origin": str, "state": str}, "origin")
     _table(db, "series", {"id": int, "origin": str, "kind": str, "standing": int, "retracted": int}, "id")
     db["series"].create_index(["origin", "kind"], unique=True)  # type: ignore[union-attr]
@@ -229,45 +234,61 @@ class SqliteStore:
 
     # --- records ---
 
-    def append_leaves(self, leaves: Sequence[Leaf | Withheld], hashes: Sequence[bytes]) -> int:
-        first = int(self._one("SELECT coalesce(max(n) + 1, 1) FROM record")[0])
-        rows: list[tuple[int, bytes | None, bytes | None, bytes | None]] = []
-        for n, (leaf, hash) in enumerate(zip(leaves, hashes, strict=True), first):
-            if isinstance(leaf, Withheld):
-                rows.append((n, None, hash, None))
-            else:
-                rows.append((n, leaf.raw, None, self._sealed(leaf.disclosures, hash)))
-        self._write().executemany("INSERT INTO record VALUES (?, ?, ?, ?)", rows)
-        return first
+    # Leaves rest several to a row: one by one, a page of 4,096 bytes would hold one leaf and stay half empty.
 
-    def _sealed(self, disclosures: Mapping[str, str], hash: bytes) -> bytes | None:
-        return self._vault.seal(msgspec.json.encode(disclosures), hash) if disclosures else None
+    def append_leaves(self, leaves: Sequence[Leaf | Withheld], hashes: Sequence[bytes]) -> int:
+        row = self._one("SELECT first + count FROM segment ORDER BY first DESC LIMIT 1")
+        begin = int(row[0]) if row else 1
+        rows = []
+        for n in range(0, len(leaves), SEGMENT):
+            part = leaves[n : n + SEGMENT]
+            raws = [None if isinstance(leaf, Withheld) else leaf.raw for leaf in part]
+            texts = [{} if isinstance(leaf, Withheld) else leaf.disclosures for leaf in part]
+            kept = [hash if raw is None else None for raw, hash in zip(raws, hashes[n : n + SEGMENT], strict=True)]
+            rows.append(self._segment(begin + n, raws, kept, texts))
+        self._write().executemany("INSERT INTO segment VALUES (?, ?, ?, ?)", rows)
+        return begin
+
+    def _segment(
+        self, first: int, raws: list[bytes | None], hashes: list[bytes | None], texts: list[dict[str, str]]
+    ) -> tuple[int, int, bytes, bytes]:
+        sealed = self._vault.seal(msgspec.msgpack.encode(texts), str(first).encode())
+        return first, len(raws), msgspec.msgpack.encode((raws, hashes)), sealed
+
+    def _segments(self, first: int, count: int) -> Iterator[tuple[int, _Leaves, list[dict[str, str]]]]:
+        rows = self._db().execute(
+            "SELECT first, leaves, disclosures FROM segment WHERE first > ? AND first < ? ORDER BY first",
+            (first - SEGMENT, first + count),
+        )
+        for begin, leaves, sealed in rows:
+            try:
+                yield begin, _leaves(leaves), _texts(self._vault.open(sealed, str(begin).encode()))
+            except msgspec.DecodeError as error:
+                raise RecordError(f"the leaves from number {begin} on are damaged", where="store", mend="run fsck") from error
+
+    def leaves(self, first: int, count: int) -> Iterator[Held]:
+        for begin, (raws, hashes), texts in self._segments(first, count):
+            for n, raw in enumerate(raws, begin):
+                if first <= n < first + count:
+                    yield Held(n, raw, hashes[n - begin], texts[n - begin])
+
+    def _change(self, number: int, raw: bytes | None, hash: bytes | None, disclosures: Mapping[str, str]) -> None:
+        begin, (raws, hashes), texts = list(self._segments(number, 1))[-1]
+        raws[number - begin], hashes[number - begin], texts[number - begin] = raw, hash, dict(disclosures)
+        row = self._segment(begin, raws, hashes, texts)
+        self._write().execute("INSERT OR REPLACE INTO segment VALUES (?, ?, ?, ?)", row)
 
     def fill_leaf(self, number: int, leaf: Leaf, hash: bytes) -> None:
-        self._write().execute(
-            "UPDATE record SET raw = ?, hash = NULL, disclosures = ? WHERE n = ?",
-            (leaf.raw, self._sealed(leaf.disclosures, hash), number),
-        )
+        self._change(number, leaf.raw, None, leaf.disclosures)
 
     def withhold_leaf(self, number: int, hash: bytes) -> None:
-        self._write().execute("UPDATE record SET raw = NULL, disclosures = NULL, hash = ? WHERE n = ?", (hash, number))
+        self._change(number, None, hash, {})
 
     def forget_disclosures(self, number: int, hash: bytes, groups: Iterable[str]) -> None:
         gone = set(groups)
         for held in self.leaves(number, 1):
             kept = {group: text for group, text in held.disclosures.items() if group not in gone}
-            self._write().execute("UPDATE record SET disclosures = ? WHERE n = ?", (self._sealed(kept, hash), number))
-
-    def leaves(self, first: int, count: int) -> Iterator[Held]:
-        rows = self._db().execute(
-            "SELECT n, raw, hash, disclosures FROM record WHERE n >= ? AND n < ? ORDER BY n", (first, first + count)
-        )
-        for n, raw, hash, sealed in rows:
-            disclosures = {}
-            if sealed is not None:
-                aad = sha256(b"\x00" + raw).digest()
-                disclosures = msgspec.json.decode(self._vault.open(sealed, aad))
-            yield Held(n, raw, hash, disclosures)
+            self._change(number, held.raw, held.hash, kept)
 
     # --- views ---
 

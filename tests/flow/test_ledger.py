@@ -221,7 +221,7 @@ def test_a_flipped_byte_anywhere_that_is_hashed_is_reported(tmp_path):
     parts.add(range(4))
     parts.add([0, 1], rev=2)
     sound(parts)
-    places = [("record", "raw", "n"), ("record", "disclosures", "n"), ("entry", "note", "idx"), ("tile", "hashes", "n"), ("current", "digest", "id")]
+    places = [("segment", "leaves", "first"), ("segment", "disclosures", "first"), ("entry", "note", "idx"), ("tile", "hashes", "n"), ("current", "digest", "id")]
     db = parts.store._db()
     for table, column, key in places:
         for (at,) in db.execute(f"SELECT {key} FROM {table} WHERE {column} IS NOT NULL").fetchall():
