@@ -1,0 +1,115 @@
+"""The main job as a person starts it: ten sample cities to one ledger and back, resumed, stopped, and never served as real."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+from city_parts import ROOT
+
+from adapters.sample.cities import SampleCities
+from hub import settings as configuration
+
+MAIN = [sys.executable, "-c", "from hub.cli import main; main()"]
+FIGURES = ("read", "stored", "unchanged", "quarantined", "retracted")
+# Small, so that three starts take seconds; every feed of the samples still has its dirt.
+SIZE = 12
+
+
+def hub(*args: object, **options) -> subprocess.CompletedProcess:
+    environment = {name: value for name, value in os.environ.items() if name != "CROSSREGION_PASSPHRASE"}
+    return subprocess.run([*MAIN, *map(str, args)], cwd=ROOT, capture_output=True, text=True, timeout=120,
+                          env=environment, check=False, **options)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory) -> tuple[Path, dict]:
+    """A demo's folder after its first run, and what that run said."""
+    folder = tmp_path_factory.mktemp("demo") / "data"
+    done = hub("demo", "--once", "--json", "--size", SIZE, "--data", folder)
+    assert done.returncode == 0, done.stderr
+    return folder, json.loads(done.stdout)
+
+
+def test_ten_jurisdictions_are_told_with_their_figures(demo):
+    folder, told = demo
+    framework = configuration.load(ROOT / "config").framework
+    rows = {each["code"]: each for each in told["jurisdictions"]}
+    assert set(rows) == set(framework.members) and len(rows) == 10
+    for code, each in rows.items():
+        assert all(isinstance(each[name], int) for name in FIGURES)
+        assert each["read"] == each["stored"] + each["unchanged"] + each["quarantined"] + each["retracted"], each
+        assert each["read"] > 0 and each["problems"] == [] and each["custody"] == framework.members[code].custody
+    assert [each["custody"] for each in told["jurisdictions"]].count("self") == 1
+    with SampleCities(folder / "cities", size=SIZE) as cities:
+        for code, each in rows.items():
+            assert each["stored"] == sum(len(cities.truth(*at)) for at in cities.feeds() if at[0] == code)
+    assert told["batches"] > 10 and told["ledger"]["size"] > told["batches"] and told["seconds"] > 0
+    (copy,) = told["partner_copies"].values()
+    assert copy["size"] == told["ledger"]["size"] and copy["root"] == told["ledger"]["root"]
+
+
+def test_a_second_start_signs_nothing_twice(demo):
+    folder, first = demo
+    done = hub("demo", "--once", "--json", "--data", folder)
+    assert done.returncode == 0, done.stderr
+    again = json.loads(done.stdout)
+    # Only a night that began in between may add its report.
+    if again["ledger"] != first["ledger"]:
+        assert first["ledger"]["size"] < again["ledger"]["size"] <= first["ledger"]["size"] + 2
+    assert {each["code"]: each["stored"] for each in again["jurisdictions"]} == dict.fromkeys(
+        (each["code"] for each in first["jurisdictions"]), 0
+    )
+    assert again["differences"] == first["differences"]
+
+
+def test_ctrl_c_ends_a_served_demo_cleanly_and_the_store_is_sound(demo):
+    folder, first = demo
+    running = subprocess.Popen([*MAIN, "demo", "--port", "0", "--data", str(folder)], cwd=ROOT, text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=1)  # fmt: skip
+    try:
+        url = next(line.split("status page: ")[1].split()[0] for line in running.stderr if "status page: " in line)
+        with urllib.request.urlopen(f"{url}status.json", timeout=20) as answer:
+            status = json.load(answer)
+        assert status["hub"]["demo"] is True and len(status["jurisdictions"]) == 10
+        assert status["ledger"]["size"] >= first["ledger"]["size"]
+        with urllib.request.urlopen(f"{url}ledger/checkpoint", timeout=20) as answer:
+            assert answer.read().splitlines()[0].endswith(b"/demo")
+    finally:
+        running.send_signal(signal.SIGINT)
+        _, rest = running.communicate(timeout=60)
+    assert running.returncode == 0 and "Traceback" not in rest, rest
+    checked = hub("fsck", "--json", "--data", folder)
+    assert checked.returncode == 0 and json.loads(checked.stdout)["problems"] == [], checked.stderr
+    same = hub("rebuild", "--json", "--data", folder)
+    assert same.returncode == 0 and json.loads(same.stdout)["changed"] == [], same.stderr
+
+
+def test_a_demo_is_never_served_as_a_real_hub(demo):
+    folder, _ = demo
+    refused = hub("serve", "--port", "0", "--data", folder)
+    assert refused.returncode != 0 and "demo ledger is never served as a real one" in refused.stderr.replace("\n", " ")
+    assert "Traceback" not in refused.stderr
+    # Nor by taking the mark away: the store remembers.
+    mark = folder / "DEMO"
+    text = mark.read_text()
+    mark.unlink()
+    try:
+        phrase = folder / "passphrase"
+        environment = {**os.environ, "CROSSREGION_PASSPHRASE": phrase.read_text()}
+        refused = subprocess.run([*MAIN, "serve", "--port", "0", "--data", str(folder)], cwd=ROOT, text=True, timeout=60,
+                                 capture_output=True, env=environment, check=False)  # fmt: skip
+        assert refused.returncode != 0 and "Traceback" not in refused.stderr
+    finally:
+        mark.write_text(text)
+
+
+def test_a_real_hubs_folder_is_never_made_a_demo(tmp_path):
+    (tmp_path / "store").mkdir()
+    refused = hub("demo", "--once", "--data", tmp_path)
+    assert refused.returncode != 0 and "holds a real hub" in refused.stderr.replace("\n", " ")
+    assert not (tmp_path / "DEMO").exists() and "Traceback" not in refused.stderr
