@@ -142,7 +142,7 @@ class Node:
         self.folder, self.kinds, self._now, self._ring = folder, kinds, now, ring
         card, secrets = self.file.card, ring.secrets()
         self.origin, self.hub = self.file.origin, card.hub
-        self.digest_key = secrets.digest_key
+        self._secrets, self.digest_key = secrets, secrets.digest_key
         self._ledger_key = note.parse_vkey(card.ledger)
         self.own_store: Store = SqliteStore(folder / "own" / "store.db", secrets.vault())
         self.copy_store: Store = SqliteStore(folder / "copy" / "store.db", secrets.vault())
@@ -181,8 +181,7 @@ class Node:
             first = self._ring.first_note(self.hub, origin, "self", self._now().isoformat(timespec="seconds"))
             self.own.append([Submission(first, None)])
         signers = [self._ring.signer("batch", origin)]
-        secrets = self._ring.secrets()
-        return Issuer(self.own, origin, signers, secrets.id_key(origin), self.digest_key, self._now)
+        return Issuer(self.own, origin, signers, self._secrets.id_key(origin), self.digest_key, self._now)
 
     # --- push ---
 

@@ -8,7 +8,7 @@ import functools
 import random
 import re
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date, datetime
@@ -74,13 +74,15 @@ class Rig:
     def __init__(
         self, folder: Path, *edits: tuple[str, str], selves: tuple[str, ...] = SELVES,
         pullers: tuple[str, ...] = PULLERS, serve: bool = True, bound: socket.socket | None = None,
+        nodes: Sequence[str] | None = None,
     ) -> None:  # fmt: skip
+        """`nodes` are those to open (all unless told)."""
         self.folder, self.selves, self.clock = folder, selves, Clock()
         folder.mkdir(exist_ok=True)
         # Held open while hubs come and go: the port stays ours, and who calls meanwhile waits.
         self.bound = bound or app.bind("127.0.0.1", 0)
         self.bound.listen(64)
-        self.port = self.bound.getsockname()[1]
+        self.port = self.bound.getsockname()[1] if not nodes else 1
         self.settings = app.with_data(settings(), folder / "hub", "127.0.0.1", self.port)
         self.settings = replace(self.settings, framework=framework(folder, selves, *edits))
         self.ring = app.make_keys(self.settings, folder / "hub" / "keys", PHRASE, self.clock())
@@ -92,7 +94,8 @@ class Rig:
         for code in (*selves, *pullers):
             self.rings[code] = KeyRing(folder / code / "keys", PHRASE)
             self.made[code] = partner.init(folder / code, NodeFile(self.card, code), self.rings[code], self.clock)
-            self.node(code)
+            if nodes is None or code in nodes:
+                self.node(code)
         self.hub: Any = None
         self.server: Any = None
         if serve:
