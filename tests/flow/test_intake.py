@@ -140,6 +140,15 @@ def test_a_loss_is_judged_above_ten_standing_records(town, stood, left, lost):
     assert town.pull().retracted.count == lost
 
 
+def test_a_row_set_aside_is_no_loss(town):
+    town.declare(FILES, more='    expect: {max_loss: "0.5"}\n')
+    town.drop(*map(row, range(40)))
+    town.pull()
+    town.drop(*map(row, range(5)), *(row(n, "many") for n in range(5, 25)))
+    outcome = town.pull()
+    assert outcome.retracted.count == 15 and set(town.fees()) == {str(n) for n in range(25)}
+
+
 def test_a_loss_within_a_window_is_judged_by_what_stood_in_it(town):
     window = "    completeness: window\n    window: {field: checked_on, days: 30}\n    expect: {max_loss: \"0.5\"}\n"
     town.declare(FILES, (SNAPSHOT, window))
