@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 
 from hub import batch, merkle, note, record
-from hub.batch import Batch
 from hub.audit import BUNDLE
+from hub.batch import Batch
 from hub.canonical import b64
 from hub.errors import HubError, KeyRefused, NotFound, Problem, RecordError
 from hub.framework import HUB, Decision, Framework, correspondents

@@ -1,7 +1,8 @@
 """Writes what a partner may see for its own system: CSV, JSON lines, or a read-only SQL view.
 
 Text that a spreadsheet would take for a formula is written behind an apostrophe (CSV only); lists and objects are JSON.
-Files are replaced whole, mode 0600, so that a reader never meets a half-written one.
+Files are replaced whole, mode 0600 (the SQL view 0400), so that a reader never meets a half-written one; what may no
+longer be seen goes with the next export.
 """
 
 import csv
@@ -13,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from hub.kinds import Kind
-from hub.store.view import write_view
+from hub.store.view import Table, write_views
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+# Also as full-width characters: spreadsheets set to Chinese or Japanese take these for formulas too.
+_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "\t", "\r", "\n")
 
 
 def export_records(
@@ -23,25 +25,23 @@ def export_records(
 ) -> list[dict[str, Any]]:
     """Write one file (csv, json) or one table and view (sqlite) per kind that holds records; tells what was written."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    written = []
+    written, tables = [], []
     for name, kind in sorted(kinds.items()):
-        rows = list(records(name))
+        rows, label = list(records(name)), name.replace("/", "_v")
+        columns = ["origin", "id", "rev", *(field for field in kind.fields if any(field in row for row in rows))]
+        path = folder / ("records.sqlite" if how == "sqlite" else f"{label}.{how}")
         if not rows:
+            if how != "sqlite":
+                path.unlink(missing_ok=True)
             continue
-        label = name.replace("/", "_v")
-        columns = ["origin", "id", "rev", *(field for field in _columns(kind) if any(field in row for row in rows))]
         if how == "sqlite":
-            path = folder / "records.sqlite"
-            write_view(path, label, columns, ([_plain(row.get(column)) for column in columns] for row in rows))
+            tables.append(Table(label, columns, [[_plain(row.get(column)) for column in columns] for row in rows]))
         else:
-            path = folder / f"{label}.{how}"
             replace_file(path, _csv(columns, rows) if how == "csv" else _lines(rows))
         written.append({"kind": name, "records": len(rows), "file": str(path)})
+    if how == "sqlite":
+        write_views(folder / "records.sqlite", tables)
     return written
-
-
-def _columns(kind: Kind) -> list[str]:
-    return list(kind.fields)
 
 
 def _plain(value: Any) -> str | int | None:

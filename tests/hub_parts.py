@@ -1,7 +1,7 @@
 """A real hub for tests: the shipped configuration, real keys, stores, nodes, and waitress on a loopback port.
 
-No city system stands behind it: records are the generator's, signed by the issuers that intake uses. One clock serves hub
-and nodes, so that a test sets the date. Opening a folder again resumes, on the same port.
+No city system stands behind it: records are the generator's, signed by intake's issuers. One clock
+serves hub and nodes, so that a test sets the date. Opening a folder again resumes, on the same port.
 """
 
 import functools
@@ -34,7 +34,7 @@ PHRASE = "a passphrase for tests"
 START = datetime(2026, 11, 22, 17, 0, tzinfo=ZoneInfo("Asia/Shanghai"))
 KINDS = load_kinds(ROOT / "config" / "kinds")
 TYPE = partner.BATCH_TYPE
-# Of both cooperations and all tiers: two that sign for themselves, three that the hub signs for and that pull.
+# Of both cooperations: two that sign for themselves, three that the hub signs for and that pull.
 SELVES = ("330483", "330521")
 PULLERS = ("330400", "330503", "330522")
 
@@ -93,7 +93,9 @@ class Rig:
         self.signers: dict[str, note.Signer] = {}
         for code in (*selves, *pullers):
             self.rings[code] = KeyRing(folder / code / "keys", PHRASE)
-            self.made[code] = partner.init(folder / code, NodeFile(self.card, code), self.rings[code], self.clock)
+            self.made[code] = partner.init(
+                folder / code, NodeFile(self.card, code), self.rings[code], self.clock
+            )
             if nodes is None or code in nodes:
                 self.node(code)
         self.hub: Any = None
@@ -211,7 +213,11 @@ def sealed(rig: Rig, code: str, kind: str, n: int = 1, **options: Any) -> list[L
     for key, body in bodies(kind, code, n, **options).items():
         digest = record.content_digest(rig.nodes[code].digest_key, KINDS[kind], body)
         id = record.record_id(code.encode(), kind, key)
-        leaves.append(record.seal(KINDS[kind], origin=code, id=id, rev=1, at=stamp(), body=body, digest=digest, salt=salt()))
+        leaves.append(
+            record.seal(
+                KINDS[kind], origin=code, id=id, rev=1, at=stamp(), body=body, digest=digest, salt=salt()
+            )
+        )
     return leaves
 
 
@@ -221,7 +227,7 @@ def stamp() -> str:
 
 def salt() -> Callable[[], str]:
     """Salts for leaves made by hand."""
-    draw = random.Random("salts")  # noqa: S311
+    draw = random.Random("salts")
     return lambda: f"{draw.getrandbits(80):020}aa"[-22:]
 
 
@@ -229,7 +235,9 @@ def signed(rig: Rig, code: str, leaves: list[Leaf], *, chain: batch.Chain | None
     """The note of a batch that continues a city's own chain (or the one given)."""
     node = rig.nodes[code]
     node.issuer(code)
-    return batch.make(node.hub, chain or node.own.chain(code), leaf_hashes(leaves), [rig.signer(code)], stamp())
+    return batch.make(
+        node.hub, chain or node.own.chain(code), leaf_hashes(leaves), [rig.signer(code)], stamp()
+    )
 
 
 def packed(raw: bytes, leaves: list[Leaf]) -> bytes:

@@ -1,4 +1,4 @@
-"""A framework that changes: notices tell each partner, the next pull carries them out, and every version is on the ledger."""
+"""A framework that changes: notices tell partners, pulls carry them out, every version is on the ledger."""
 
 from datetime import timedelta
 
@@ -19,7 +19,7 @@ CASES = """        to: peers
 WIDER = CASES.replace("[facts, party_masked]", "[facts, identity, party, party_masked]")
 BARE = CASES.replace("[facts, party_masked]", "[]")
 EVERYTHING = CASES.replace("[facts, party_masked]", "[facts, identity, party, party_masked, source]")
-FIRST = "    freshness: 24 hours\n    when_ended: keep\n    members:\n      - {code: \"330400\""
+FIRST = '    freshness: 24 hours\n    when_ended: keep\n    members:\n      - {code: "330400"'
 ERASE = (FIRST, FIRST.replace("keep", "erase"))
 
 
@@ -52,7 +52,10 @@ def acknowledged(made, code):
 
 
 def told(made, code):
-    return [(each.type, each.body["origin"], each.body["kind"], tuple(each.body["groups"])) for each in made.hub.store.notices(code, 0, 999)]
+    return [
+        (each.type, each.body["origin"], each.body["kind"], tuple(each.body["groups"]))
+        for each in made.hub.store.notices(code, 0, 999)
+    ]
 
 
 def pull_all(made):
@@ -60,7 +63,10 @@ def pull_all(made):
         node.pull()
         clean(node)
         notices = made.hub.store.notices(node.origin, 0, 999)
-        assert acknowledged(made, node.origin) == (made.hub.store.size(), notices[-1].number if notices else 0)
+        assert acknowledged(made, node.origin) == (
+            made.hub.store.size(),
+            notices[-1].number if notices else 0,
+        )
 
 
 def test_a_group_newly_shared_reaches_what_was_pulled_before(tmp_path):
@@ -71,11 +77,16 @@ def test_a_group_newly_shared_reaches_what_was_pulled_before(tmp_path):
         assert holds(made.nodes[C], A) == {"facts,party_masked": 3}
         made.restart((CASES, WIDER))
         assert ("reissue", A, "case/1", ("identity", "party")) in told(made, C)
-        assert [each for each in told(made, "330400") if each[1] == A] == []  # No peer of A: nothing changes there.
+        assert [
+            each for each in told(made, "330400") if each[1] == A
+        ] == []  # No peer of A: nothing changes there.
         made.put(A, "case/1", bodies("case/1", A, 2, seed="b"))
         made.nodes[A].push()
         pull_all(made)
-        assert set(holds(made.nodes[C], A)) <= {"facts,identity,party,party_masked", "facts,party,party_masked"}
+        assert set(holds(made.nodes[C], A)) <= {
+            "facts,identity,party,party_masked",
+            "facts,party,party_masked",
+        }
         assert sum(holds(made.nodes[C], A).values()) == 5
         assert sum(holds(made.nodes["330400"], A).values()) == 5
         name = bodies("case/1", A, 3, seed="a")["1"]["party_name"]
@@ -103,7 +114,9 @@ def test_an_agreement_that_begins_to_share_brings_whole_records(tmp_path):
         assert holds(made.nodes[GUANGDE], CHANGXING) == {"facts,party_masked": 2}
         # What follows continues the records that the reissue brought.
         key, body = next(iter(bodies("case/1", GUANGDE, 1).items()))
-        made.put(GUANGDE, "case/1", {key: body | {"stage": "13", "closed_on": "2026-11-20", "fine_yuan": "777.00"}})
+        made.put(
+            GUANGDE, "case/1", {key: body | {"stage": "13", "closed_on": "2026-11-20", "fine_yuan": "777.00"}}
+        )
         pull_all(made)
         assert "777.00" in [each.get("fine_yuan") for each in made.nodes[CHANGXING].records("case/1")]
         sound(made)
@@ -206,7 +219,9 @@ def test_every_version_in_force_is_a_record_of_the_hub(tmp_path):
             rebuilt, day = from_texts(texts), made.clock().date()
             for to in made.hub.framework.members:
                 for origin in made.hub.framework.members:
-                    assert rebuilt.decide("case/1", origin, to, day) == made.hub.framework.decide("case/1", origin, to, day)
+                    assert rebuilt.decide("case/1", origin, to, day) == made.hub.framework.decide(
+                        "case/1", origin, to, day
+                    )
         versions = {}
         for entry in made.hub.store.entries(0, 999):
             if entry.origin == "hub" and entry.first is not None:

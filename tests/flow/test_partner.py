@@ -1,4 +1,4 @@
-"""Push and pull over real HTTP: what the hub takes and refuses, what each partner's copy holds, and what no hub can make it believe."""
+"""Push and pull over real HTTP: what a hub takes and refuses, what a copy holds and never believes."""
 
 import base64
 import json
@@ -11,13 +11,13 @@ from dataclasses import replace
 import hub_parts
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from hub_parts import KINDS, PHRASE, ROOT, Rig, bodies, packed, pushed, rig, sealed, signed
+from hub_parts import KINDS, PHRASE, ROOT, bodies, packed, pushed, rig, sealed, signed
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from adapters.declared import read_yaml
-from hub import audit, batch, desk, merkle, note, record
+from hub import app, audit, batch, desk, merkle, note, record
 from hub.canonical import b64url
 from hub.errors import HubError, KeyRefused, Tampered, Unreachable
 from hub.keys import KeyRing, pin_of
@@ -74,7 +74,9 @@ def test_a_push_is_acknowledged_by_a_receipt_and_again_by_the_same(tmp_path):
         assert (receipt["origin"], receipt["seq"]) == (A, 2)
         made.nodes[B].push()
         assert made.push(A, body) == (200, receipt)
-        assert [held.raw for held in made.hub.store.leaves(made.hub.store.entry(index).first, 3)] == [x.raw for x in leaves]
+        assert [held.raw for held in made.hub.store.leaves(made.hub.store.entry(index).first, 3)] == [
+            x.raw for x in leaves
+        ]
         sound(made)
 
 
@@ -100,8 +102,8 @@ def by_hand(made, code, kind, key, **changed):
     body |= changed
     body = {name: value for name, value in body.items() if value is not None}
     id = record.record_id(bytes(32), kind, key)
-    return record.seal(KINDS[kind], origin=code, id=id, rev=1, at=hub_parts.stamp(), body=body, digest=bytes(16),
-                       salt=hub_parts.salt())  # fmt: skip
+    place = {"origin": code, "id": id, "rev": 1, "at": hub_parts.stamp(), "salt": hub_parts.salt()}
+    return record.seal(KINDS[kind], body=body, digest=bytes(16), **place)
 
 
 def test_every_problem_of_every_bad_record_is_listed_and_no_value(unchanged):
@@ -122,7 +124,11 @@ def test_every_problem_of_every_bad_record_is_listed_and_no_value(unchanged):
 
 def tampered(disclosure, **fields):
     salt, group, body = json.loads(base64.urlsafe_b64decode(disclosure + "=="))
-    return b64url(json.dumps([salt, group, body | fields], ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()).decode()
+    return b64url(
+        json.dumps(
+            [salt, group, body | fields], ensure_ascii=False, separators=(",", ":"), sort_keys=True
+        ).encode()
+    ).decode()
 
 
 def resealed(leaf, **disclosures):
@@ -141,7 +147,9 @@ BAD = {
     "a group is not disclosed": lambda leaf: leaf._replace(
         disclosures={k: v for k, v in leaf.disclosures.items() if k != "identity"}
     ),
-    "a disclosure of nothing": lambda leaf: leaf._replace(disclosures=leaf.disclosures | {"x": leaf.disclosures["facts"]}),
+    "a disclosure of nothing": lambda leaf: leaf._replace(
+        disclosures=leaf.disclosures | {"x": leaf.disclosures["facts"]}
+    ),
     "another disclosure than sealed": lambda leaf: leaf._replace(
         disclosures=leaf.disclosures | {"party": tampered(leaf.disclosures["party"], party_name="别人")}
     ),
@@ -191,24 +199,38 @@ def test_a_broken_body_is_refused_whole(unchanged, cut):
 
 
 def test_nobody_pushes_what_is_anothers(unchanged):
-    """Pusher × whose entries × whose batch key: only an origin's own entries, with its own keys, where it signs for itself."""
+    """Pusher × whose entries × whose batch key: only its own, with its own key, if it signs for itself."""
     made = unchanged
-    stranger = Client(made.card.url, HttpKey.signing(A, note.signer("stranger", Ed25519PrivateKey.generate())),
-                      made.card.http, now=made.clock)  # fmt: skip
+    unknown = HttpKey.signing(A, note.signer("stranger", Ed25519PrivateKey.generate()))
+    stranger = Client(made.card.url, unknown, made.card.http, now=made.clock)
     for pusher in (A, B, CUSTODIAL, "stranger"):
         for origin in (A, B, CUSTODIAL, "hub"):
             for signer in (A, B, CUSTODIAL, "hub"):
                 if pusher == origin == signer and origin in made.selves:
                     continue
-                leaves = [leaf._replace(raw=leaf.raw.replace(A.encode(), origin.encode(), 1)) for leaf in sealed(made, A, "case/1")]
+                leaves = [
+                    leaf._replace(raw=leaf.raw.replace(A.encode(), origin.encode(), 1))
+                    for leaf in sealed(made, A, "case/1")
+                ]
                 signers = [made.signer(signer)]
-                raw = batch.make(made.card.hub, made.hub.ledger.chain(origin), [merkle.leaf_hash(x.raw) for x in leaves], signers, hub_parts.stamp())
+                raw = batch.make(
+                    made.card.hub,
+                    made.hub.ledger.chain(origin),
+                    [merkle.leaf_hash(x.raw) for x in leaves],
+                    signers,
+                    hub_parts.stamp(),
+                )
                 if pusher == "stranger":
                     with pytest.raises(KeyRefused, match="HTTP 401"):
                         stranger.post("/v1/batches", packed(raw, leaves), hub_parts.TYPE)
                 else:
                     answer = made.push(pusher, packed(raw, leaves))
-                    assert isinstance(answer, KeyRefused) and "HTTP 403" in str(answer), (pusher, origin, signer, answer)
+                    assert isinstance(answer, KeyRefused) and "HTTP 403" in str(answer), (
+                        pusher,
+                        origin,
+                        signer,
+                        answer,
+                    )
     stranger.close()
 
 
@@ -217,7 +239,9 @@ def test_only_the_pinned_first_key_begins_a_chain(tmp_path):
         first = made.nodes[A].own  # Not pushed yet: the hub knows only the pin.
         made.nodes[A].issuer(A)
         other = KeyRing(tmp_path / "other", PHRASE).first_note(made.card.hub, A, "self", hub_parts.stamp())
-        custodial = KeyRing(tmp_path / "third", PHRASE).first_note(made.card.hub, A, "custodial", hub_parts.stamp())
+        custodial = KeyRing(tmp_path / "third", PHRASE).first_note(
+            made.card.hub, A, "custodial", hub_parts.stamp()
+        )
         for raw in (other, custodial):
             assert isinstance(made.push(A, packed(raw, [])), KeyRefused)
         leaves = sealed(made, A, "case/1")
@@ -229,7 +253,13 @@ def test_only_the_pinned_first_key_begins_a_chain(tmp_path):
 
 # --- pull ---
 
-SUPERIOR = {"330483": "330400", "330503": "330500", "330521": "330500", "330483100": "330483", "330503102": "330503"}
+SUPERIOR = {
+    "330483": "330400",
+    "330503": "330500",
+    "330521": "330500",
+    "330483100": "330483",
+    "330503102": "330503",
+}
 
 
 def agreed(plain, kind, origin, open_, op, to):
@@ -247,9 +277,15 @@ def agreed(plain, kind, origin, open_, op, to):
         tier = {code: plain["members"][code]["tier"] for code in codes}
         for share in agreement["shares"] if origin in codes else ():
             giver = share["from"] == "all" or origin in share["from"]["codes"]
-            taker = {"all": True, "peers": tier[to] == tier[origin], "superior": SUPERIOR.get(origin) == to}[share["to"]]
+            taker = {"all": True, "peers": tier[to] == tier[origin], "superior": SUPERIOR.get(origin) == to}[
+                share["to"]
+            ]
             # A retraction names nobody: it goes to all who may have held the letter.
-            direct = "only" not in share or op == "retract" or to in (open_.get("from_region"), open_.get("to_region"))
+            direct = (
+                "only" not in share
+                or op == "retract"
+                or to in (open_.get("from_region"), open_.get("to_region"))
+            )
             if share["kind"] == kind and giver and taker and direct:
                 found = (found or set()) | set(share["groups"])
     return found
@@ -264,7 +300,7 @@ def canary(code):
 
 
 def fill(made):
-    """Records of every kind, of cities of all tiers and both cooperations, revised and taken back; names are canaries."""
+    """Records of every kind, from all tiers and both cooperations, revised and taken back, with canaries."""
     for code in FILLED:
         name = canary(code)
         for kind in ("case/1", "inspection/1"):
@@ -315,7 +351,11 @@ def test_each_copy_is_the_whole_tree_and_of_records_what_was_agreed(tmp_path):
                 assert (mine.note, mine.origin, mine.seq) == (entry.note, entry.origin, entry.seq)
                 if entry.first is None:
                     continue
-                held = list(node.copy_store.leaves(mine.first, mine.count)) if mine.first is not None else [None] * entry.count
+                held = (
+                    list(node.copy_store.leaves(mine.first, mine.count))
+                    if mine.first is not None
+                    else [None] * entry.count
+                )
                 for full, part in zip(truth.leaves(entry.first, entry.count), held, strict=True):
                     parsed = record.parse(full.raw)
                     owed = agreed(plain, parsed.kind, parsed.origin, parsed.open, parsed.op, code)
@@ -323,7 +363,12 @@ def test_each_copy_is_the_whole_tree_and_of_records_what_was_agreed(tmp_path):
                         assert part is None or (part.raw is None and part.hash == merkle.leaf_hash(full.raw))
                         seen["hash"] += 1
                         continue
-                    assert part is not None and part.raw == full.raw, (code, parsed.kind, parsed.origin, parsed.op)
+                    assert part is not None and part.raw == full.raw, (
+                        code,
+                        parsed.kind,
+                        parsed.origin,
+                        parsed.op,
+                    )
                     assert part.disclosures == {g: t for g, t in full.disclosures.items() if g in owed}
                     seen["whole" if part.disclosures == full.disclosures else "part" if owed else "bare"] += 1
         assert all(seen.values()), seen
@@ -379,7 +424,8 @@ def test_a_pull_interrupted_anywhere_goes_on_from_there(tmp_path, monkeypatch):
 
 
 def twin(made, *, before, after, other):
-    """Two histories under the same keys: `before` in both, then `after` in the one pulled and `other` in the one served."""
+    """Two histories under the same keys: `before` in both, then `after` is pulled and `other` is served."""
+
     def add(names):
         for name in names:
             made.put("330400", "case/1", bodies("case/1", "330400", 1, seed=name))
@@ -430,12 +476,12 @@ def test_another_history_is_refused_and_the_copy_kept(tmp_path, how):
 def partner_command(command, folder):
     return subprocess.run(
         [sys.executable, "-c", "from hub.cli import main; main()", "partner", command, "--data", str(folder)],
-        cwd=ROOT, env=os.environ | {"CROSSREGION_PASSPHRASE": PHRASE}, capture_output=True, text=True, timeout=60,
+        env=os.environ | {"CROSSREGION_PASSPHRASE": PHRASE}, cwd=ROOT, capture_output=True, text=True
     )  # fmt: skip
 
 
 def test_a_fork_between_two_pages_of_one_pull_is_seen(tmp_path, monkeypatch):
-    """The partner holds a part; what the first page's checkpoint promised of the rest is held against what comes."""
+    """The copy holds a part; what the first checkpoint promised of the rest is held against what comes."""
     monkeypatch.setattr(desk, "PAGE_ENTRIES", 12)
     with rig(tmp_path, pullers=(CUSTODIAL,), selves=()) as made:
         made.put("330400", "case/1", bodies("case/1", "330400", 1, seed="a"))
@@ -469,7 +515,10 @@ def test_a_fork_between_two_pages_of_one_pull_is_seen(tmp_path, monkeypatch):
 def test_only_the_keys_on_the_card_are_believed(tmp_path):
     with rig(tmp_path, pullers=(CUSTODIAL,), selves=()) as made:
         made.put("330400", "case/1", bodies("case/1", "330400", 1))
-        other = {name: str(note.signer(name, Ed25519PrivateKey.generate()).vkey) for name in (made.card.hub, f"{made.card.hub}/http")}
+        other = {
+            name: str(note.signer(name, Ed25519PrivateKey.generate()).vkey)
+            for name in (made.card.hub, f"{made.card.hub}/http")
+        }
         for changed, error, code in (
             ({"ledger": other[made.card.hub]}, KeyRefused, 7),
             ({"http": other[f"{made.card.hub}/http"]}, Unreachable, 6),
@@ -547,9 +596,32 @@ def alteration(draw):
                 i = digits[place % len(digits)]
                 lines[n] = line[:i] + str(value).encode() + line[i + 1 :]
             case "blank":
-                lines[n] = [b"", b"{}", b"[]", b"null", b"0", b'""', b'{"notice":1}', b'{"index":0}', b'{"notice":{}}'][value % 9]
+                lines[n] = [
+                    b"",
+                    b"{}",
+                    b"[]",
+                    b"null",
+                    b"0",
+                    b'""',
+                    b'{"notice":1}',
+                    b'{"index":0}',
+                    b'{"notice":{}}',
+                ][value % 9]
             case "key":
-                names = [b'"index"', b'"leaves"', b'"note"', b'"checkpoint"', b'"consistency"', b'"next"', b'"notice"', b'"type"', b'"kind"', b'"groups"', b'"upto"', b'"origin"']
+                names = [
+                    b'"index"',
+                    b'"leaves"',
+                    b'"note"',
+                    b'"checkpoint"',
+                    b'"consistency"',
+                    b'"next"',
+                    b'"notice"',
+                    b'"type"',
+                    b'"kind"',
+                    b'"groups"',
+                    b'"upto"',
+                    b'"origin"',
+                ]
                 lines[n] = line.replace(names[value % len(names)], b'"other"', 1)
         return b"".join(each + b"\n" for each in lines)
 
@@ -557,9 +629,13 @@ def alteration(draw):
 
 
 @given(st.data())
-@hypothesis_settings(max_examples=600 if os.environ.get("CROSSREGION_FULL") else 60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(
+    max_examples=600 if os.environ.get("CROSSREGION_FULL") else 60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 def test_a_lying_hub_is_never_believed(lied, data):
-    """Whatever it changes, the copy holds a true beginning of the ledger, true records and true disclosures, or nothing."""
+    """Whatever it changes, the copy holds a true beginning of the ledger and of each record, or nothing."""
     lied.liar.alter = alteration(data.draw)
     node = lied.nodes[CUSTODIAL]
     try:
@@ -571,7 +647,12 @@ def test_a_lying_hub_is_never_believed(lied, data):
     clean(node)
     truth = lied.hub.store
     for mine, entry in zip(node.copy_store.entries(0, 999), truth.entries(0, 999), strict=False):
-        assert (mine.note, mine.origin, mine.seq, mine.count) == (entry.note, entry.origin, entry.seq, entry.count)
+        assert (mine.note, mine.origin, mine.seq, mine.count) == (
+            entry.note,
+            entry.origin,
+            entry.seq,
+            entry.count,
+        )
         for held, full in zip(
             node.copy_store.leaves(mine.first, mine.count) if mine.first is not None else (),
             truth.leaves(entry.first, entry.count) if entry.first is not None else (),
@@ -666,13 +747,19 @@ def test_no_part_of_a_bundle_can_be_changed(evident, data):
         parent[path[-1]] = value + data.draw(st.sampled_from([-1, 1, 2**40]))
     else:
         at = data.draw(st.integers(0, len(value) - 1))
-        new = data.draw(st.sampled_from(["", "A", "0", " ", "\n", "é", "=", chr(ord(value[at]) ^ 1)]).filter(lambda c: c != value[at]))
+        new = data.draw(
+            st.sampled_from(["", "A", "0", " ", "\n", "é", "=", chr(ord(value[at]) ^ 1)]).filter(
+                lambda c: c != value[at]
+            )
+        )
         parent[path[-1]] = value[:at] + new + value[at + 1 :]
     with pytest.raises(HubError):
         audit.check_evidence(changed, evident.card.hub, evident.key, evident.trust)
 
 
-@pytest.mark.parametrize("part", ["bundle", "record", "disclosures", "path", "note", "keys", "proof", "custody"])
+@pytest.mark.parametrize(
+    "part", ["bundle", "record", "disclosures", "path", "note", "keys", "proof", "custody"]
+)
 def test_no_part_of_a_bundle_can_be_missing_or_of_another_type(evident, part):
     for value in (None, 1, "", [], {}, [1], "x"):
         if part == "disclosures" and value == []:
@@ -680,7 +767,12 @@ def test_no_part_of_a_bundle_can_be_missing_or_of_another_type(evident, part):
         with pytest.raises(HubError):
             audit.check_evidence(evident.bundle | {part: value}, evident.card.hub, evident.key, evident.trust)
     with pytest.raises(HubError):
-        audit.check_evidence({k: v for k, v in evident.bundle.items() if k != part}, evident.card.hub, evident.key, evident.trust)
+        audit.check_evidence(
+            {k: v for k, v in evident.bundle.items() if k != part},
+            evident.card.hub,
+            evident.key,
+            evident.trust,
+        )
 
 
 def test_evidence_says_whose_hands_signed(evident):
@@ -737,7 +829,7 @@ def test_a_node_restored_from_an_older_copy_forks_nothing(tmp_path):
 
 
 def test_a_node_that_lost_what_was_acknowledged_resends_nothing_twice(tmp_path):
-    """Only its own note of what was pushed is lost: every entry is known there, and gets its first receipt."""
+    """Only its note of what was pushed is lost: every entry is known there, and gets its first receipt."""
     with rig(tmp_path, pullers=()) as made:
         node = made.nodes[A]
         for seed in "ab":
@@ -768,6 +860,20 @@ def test_what_is_no_longer_a_member_may_neither_push_nor_pull(tmp_path):
     with rig(tmp_path, pullers=()) as made:
         made.nodes[A].push()
         made.hub.framework = made.hub.framework.with_pins({}, {A: []})
-        for ask in (made.nodes[A].pull, lambda: made.put(A, "case/1", bodies("case/1", A, 1)) and made.nodes[A].push()):
+        for ask in (
+            made.nodes[A].pull,
+            lambda: made.put(A, "case/1", bodies("case/1", A, 1)) and made.nodes[A].push(),
+        ):
             with pytest.raises(KeyRefused, match="HTTP 401"):
                 ask()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_the_hub_is_addressed_where_it_listens(tmp_path, host):
+    """The port of the command line, not hub.yaml's; a configured public URL stays."""
+    shown = f"[{host}]" if ":" in host else host
+    settings = app.with_data(hub_parts.settings(), tmp_path, host, 4711)
+    assert app.public_url(settings.hub) == f"http://{shown}:4711"
+    assert app.public_url(settings.hub, 4712) == f"http://{shown}:4712"
+    named = replace(hub_parts.settings(), hub=replace(settings.hub, public_url="https://hub.example.cn"))
+    assert app.public_url(app.with_data(named, tmp_path, host, 4711).hub, 4712) == "https://hub.example.cn"
