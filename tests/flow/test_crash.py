@@ -270,7 +270,7 @@ def test_a_pull_killed_at_random_goes_on(tmp_path, monkeypatch):
 
 
 def test_a_collect_killed_at_random_signs_each_record_once(tmp_path):
-    draw, code, rows = random.Random(3), "330500", 4_000
+    draw, code, rows = random.Random(3), "330500", 2_000
     with rig(tmp_path, selves=(code,), pullers=()) as made, forks(made) as running:
         (tmp_path / "year").mkdir()
         write_huzhou_year(tmp_path / "year" / "year.csv", rows)

@@ -103,7 +103,7 @@ def by_hand(made, code, kind, key, **changed):
     body = {name: value for name, value in body.items() if value is not None}
     id = record.record_id(bytes(32), kind, key)
     place = {"origin": code, "id": id, "rev": 1, "at": hub_parts.stamp(), "salt": hub_parts.salt()}
-    return record.seal(KINDS[kind], body=body, digest=bytes(16), **place)
+    return record.seal(KINDS[kind], record.plain(bytes(32), KINDS[kind], body), **place)
 
 
 def test_every_problem_of_every_bad_record_is_listed_and_no_value(unchanged):
@@ -172,9 +172,11 @@ def test_a_bad_record_is_refused_with_its_batch(unchanged, what):
 
 
 def test_hub_only_kinds_are_refused(unchanged):
-    body = {"agreement": "jiahu", "version": 2, "in_force_on": "2022-05-01", "digest": "0" * 64, "text": "{}"}
-    leaf = record.seal(KINDS["framework/1"], origin=A, id="A" * 22, rev=1, at=hub_parts.stamp(), body=body,
-                       digest=bytes(16), salt=hub_parts.salt())  # fmt: skip
+    body = {"agreement": "jiahu", "version": 2, "in_force_on": "2022-05-01"}
+    body |= {"digest": "0" * 64, "text": "{}"}
+    kind = KINDS["framework/1"]
+    content = record.plain(bytes(32), kind, body)
+    leaf = record.seal(kind, content, origin=A, id="A" * 22, rev=1, at=hub_parts.stamp(), salt=hub_parts.salt())
     status, answer = pushed(unchanged, A, [leaf])
     assert (status, answer["problems"][0]["where"]) == (422, "records.0.kind")
 
@@ -548,6 +550,14 @@ class Liar:
     def entries(self, owner, after, notice):
         return self.alter(self.desk.entries(owner, after, notice))
 
+    def push(self, owner, body):
+        status, receipt = self.desk.push(owner, body)
+        return status, self.receipt(receipt)
+
+    @staticmethod
+    def receipt(receipt):
+        return receipt
+
 
 @pytest.fixture(scope="module")
 def lied(tmp_path_factory):
@@ -666,6 +676,26 @@ def test_a_lying_hub_is_never_believed(lied, data):
             shutil.rmtree(lied.folder / CUSTODIAL / part)
         del lied.nodes[CUSTODIAL]
         lied.node(CUSTODIAL)
+
+
+def test_a_receipt_that_proves_nothing_acknowledges_nothing(lied):
+    node = lied.nodes[A]
+    standing = lied.hub.ledger.receipt(lied.hub.store.entry_at(A, 1))
+    lied.put(A, "case/1", bodies("case/1", A, 1, seed="receipt"))
+    pushed_before = node.status()["own"]["pushed"]
+    for lie in (
+        lambda told: {},
+        lambda told: told | {"receipt": None},
+        lambda told: told | {"receipt": standing},
+        lambda told: told | {"receipt": told["receipt"].replace("index ", "index 1")},
+        lambda told: told | {"receipt": told["receipt"][:-9] + "AAAAAAA=\n"},
+    ):
+        lied.liar.receipt = lie
+        with pytest.raises(HubError):
+            node.push()
+        assert node.status()["own"]["pushed"] == pushed_before
+    lied.liar.receipt = Liar.receipt
+    assert node.push()["known"] == 1 and node.status()["own"]["pushed"] == pushed_before + 1
 
 
 # --- evidence ---
@@ -854,6 +884,14 @@ def test_a_self_city_is_signed_for_by_nobody_else(tmp_path):
         with pytest.raises(KeyRefused, match="HTTP 403"):
             made.nodes[CUSTODIAL].push()
         assert made.hub.ledger.chain(CUSTODIAL).custody == "custodial"
+        # Not even with the keys that the hub holds for it: its entries come from the hub's intake alone.
+        chain = made.hub.ledger.chain(CUSTODIAL)
+        leaves = [leaf._replace(origin=CUSTODIAL) for leaf in sealed(made, CUSTODIAL, "case/1")]
+        hashes = [merkle.leaf_hash(leaf.raw) for leaf in leaves]
+        signer = made.ring.signer("batch", CUSTODIAL)
+        raw = batch.make(made.card.hub, chain, hashes, [signer], hub_parts.stamp())
+        answer = made.push(CUSTODIAL, packed(raw, leaves))
+        assert isinstance(answer, KeyRefused) and made.hub.ledger.chain(CUSTODIAL) == chain
 
 
 def test_what_is_no_longer_a_member_may_neither_push_nor_pull(tmp_path):
