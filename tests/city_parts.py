@@ -1,13 +1,14 @@
-"""A small hub for tests of pulls, nights and status: a config folder of its own, real keys, store, ledger and cities.
+"""A small hub for tests of pulls, nights and status: its own config folder, real keys, store and cities.
 
-Two cities are pulled here: 330483 drops a table file, 330503 serves JSON over HTTP from a cursor on, with rows that are
-inserts, updates and deletions. 330521 signs for itself. One clock serves all; each pull is a minute after the last.
-Opening the same folder again resumes.
+Two cities are pulled here: 330483 drops a table file, 330503 serves JSON over HTTP from a cursor on, with
+rows that are inserts, updates and deletions. 330521 signs for itself. One clock serves all; each pull is a
+minute after the last. Opening the same folder again resumes.
 """
 
 import csv
 import io
 import json
+import os
 import shutil
 import tempfile
 import threading
@@ -101,14 +102,16 @@ feeds:
 COLUMNS = ("编号", "摊主", "费用", "检查日", "更新")
 
 
-def row(code: Any, fee: Any = 10, holder: str = "", checked: date | str = "2026-11-20", seen: str = "") -> dict[str, str]:
+def row(
+    code: Any, fee: Any = 10, holder: str = "", checked: date | str = "2026-11-20", seen: str = ""
+) -> dict[str, str]:
     """A row as either city writes it."""
     seen = seen or "2026-11-20 08:00:00"
     return dict(zip(COLUMNS, (str(code), holder or f"摊主{code}", str(fee), str(checked), seen), strict=True))
 
 
 class Web:
-    """A city's HTTP API: pages of two rows from a number on; `fault` (page, kind) makes one page of it go wrong."""
+    """A city's HTTP API: pages of two rows from a number on; `fault` (page, kind) makes one page go wrong."""
 
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
@@ -138,12 +141,16 @@ class Web:
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-        self._thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        self._thread = threading.Thread(
+            target=self.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
+        )
         self._thread.start()
 
     def put(self, code: Any, fee: Any = 10, op: str = "i", **more: Any) -> None:
         """Write one more row."""
-        self.rows.append(row(code, fee, **more) | {"op": op, "n": max((each["n"] for each in self.rows), default=0) + 1})
+        self.rows.append(
+            row(code, fee, **more) | {"op": op, "n": max((each["n"] for each in self.rows), default=0) + 1}
+        )
 
     def edit(self, code: Any, fee: Any = 10, op: str = "u", **more: Any) -> None:
         """Write a row in place of those of its code."""
@@ -193,7 +200,9 @@ class Clock:
 class Town:
     """The hub of a folder and its two cities."""
 
-    def __init__(self, folder: Path, *edits: tuple[str, str], clock: Clock | None = None, web: bool = True) -> None:
+    def __init__(
+        self, folder: Path, *edits: tuple[str, str], clock: Clock | None = None, web: bool = True
+    ) -> None:
         """`edits` replace text of framework.yaml, each once."""
         self.folder, self.clock = folder, clock or Clock()
         if not (folder / "config").exists():
@@ -249,7 +258,10 @@ class Town:
         writer = csv.DictWriter(out, columns)
         writer.writeheader()
         writer.writerows(rows)
-        (self.folder / "drops" / "stalls.csv").write_text(out.getvalue(), encoding="utf-8")
+        # Whole or not at all, under a name of this writer's: another process may be reading.
+        part = self.folder / "drops" / f"stalls.{os.getpid()}"
+        part.write_text(out.getvalue(), encoding="utf-8")
+        part.replace(self.folder / "drops" / "stalls.csv")
 
     def pull(self, code: str = FILES, *, full: bool = False) -> Outcome:
         self.clock.on(minutes=1)
@@ -272,7 +284,9 @@ class Town:
 
     def fees(self, origin: str = FILES) -> dict[str, str]:
         """Code to fee without decimals, of the standing stalls."""
-        return {code: body["fee_yuan"].removesuffix(".00") for code, body in sorted(self.view(origin).items())}
+        return {
+            code: body["fee_yuan"].removesuffix(".00") for code, body in sorted(self.view(origin).items())
+        }
 
     def revs(self, origin: str = FILES) -> list[tuple[int, str]]:
         return sorted((known.rev, known.op) for _, known in self.store.walk(origin, KIND))
@@ -280,7 +294,9 @@ class Town:
     def reports(self) -> dict[tuple[str, str], list[dict[str, Any]]]:
         """Every revision of every reconciliation record on the ledger, by agreement and night."""
         found: dict[tuple[str, str], list[dict[str, Any]]] = {}
-        last = max((entry.first + entry.count for entry in self.store.entries(0, 100_000) if entry.first), default=1)
+        last = max(
+            (entry.first + entry.count for entry in self.store.entries(0, 100_000) if entry.first), default=1
+        )
         for held in self.store.leaves(1, last - 1):
             parsed = record.parse(held.raw)
             if parsed.kind == "reconciliation/1":
@@ -298,4 +314,6 @@ class Town:
 
     def files(self) -> bytes:
         """Every byte of the hub's folder."""
-        return b"".join(path.read_bytes() for path in sorted((self.folder / "hub").rglob("*")) if path.is_file())
+        return b"".join(
+            path.read_bytes() for path in sorted((self.folder / "hub").rglob("*")) if path.is_file()
+        )

@@ -1,4 +1,4 @@
-"""A hub's process in a race for nights, and the way to start and kill it: the other end says what time it is."""
+"""A hub's process in a race for nights, to start and to kill: the other end says what time it is."""
 
 import multiprocessing
 import signal
@@ -13,7 +13,7 @@ _context.set_forkserver_preload(["city_parts"])
 
 
 def race(folder: Path, pipe: Connection) -> None:
-    """At each time received run what is due, night by night; answer how many nights this process committed."""
+    """At each time received run what is due, night by night; answer how many nights were committed here."""
     clock = Clock(pipe.recv())
     with Town(folder, clock=clock, web=False) as town:
         pipe.send(0)

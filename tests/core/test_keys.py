@@ -37,7 +37,10 @@ def test_every_file_is_private_and_so_are_its_folders(tmp_path, ring):
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o610, 0o644])
 def test_a_key_that_others_may_read_is_refused(tmp_path, ring, mode):
-    for name, use in (("batch.330483.key", lambda: ring.signer("batch", "330483")), ("root.key", ring.secrets)):
+    for name, use in (
+        ("batch.330483.key", lambda: ring.signer("batch", "330483")),
+        ("root.key", ring.secrets),
+    ):
         path = tmp_path / "keys" / name
         path.chmod(mode)
         with pytest.raises(KeyRefused, match="chmod 600"):
@@ -48,7 +51,11 @@ def test_a_key_that_others_may_read_is_refused(tmp_path, ring, mode):
 
 def test_another_passphrase_opens_nothing(tmp_path, ring):
     other = KeyRing(tmp_path / "keys", PHRASE + " ")
-    for use in (other.secrets, lambda: other.signer("ledger", "hub"), lambda: other.create("http", "hub", f"{HUB}/http")):
+    for use in (
+        other.secrets,
+        lambda: other.signer("ledger", "hub"),
+        lambda: other.create("http", "hub", f"{HUB}/http"),
+    ):
         with pytest.raises(KeyRefused) as refused:
             use()
         assert "passphrase does not open" in str(refused.value) and PHRASE not in str(refused.value)
@@ -65,13 +72,21 @@ def test_no_private_byte_rests_in_the_clear(tmp_path, ring):
         ring.signer(role, owner, state).private.private_bytes(
             serialization.Encoding.Raw, serialization.PrivateFormat.Raw, serialization.NoEncryption()
         )
-        for role, owner, state in (("ledger", "hub", "current"), ("batch", "330483", "current"), ("batch", "330483", "next"))
+        for role, owner, state in (
+            ("ledger", "hub", "current"),
+            ("batch", "330483", "current"),
+            ("batch", "330483", "next"),
+        )
     ]
     canaries = [*raw, secret._root, secret.digest_key, secret.id_key("330483"), PHRASE.encode()]
     for path in files(tmp_path):
         held = path.read_bytes()
         for canary in canaries:
-            assert canary not in held and canary.hex().encode() not in held and note.b64(canary).encode() not in held
+            assert (
+                canary not in held
+                and canary.hex().encode() not in held
+                and note.b64(canary).encode() not in held
+            )
 
 
 def test_keys_and_pins_stay_what_they_are(tmp_path, ring):
@@ -163,15 +178,25 @@ def test_the_vault_opens_only_what_lies_in_its_place():
     sealed = vault.seal("张三".encode(), b"place")
     assert vault.open(sealed, b"place") == "张三".encode() and "张三".encode() not in sealed
     assert vault.seal("张三".encode(), b"place") != sealed
-    for broken in (lambda: vault.open(sealed, b"elsewhere"), lambda: other.open(sealed, b"place"),
-                   lambda: vault.open(sealed[:-1], b"place"), lambda: vault.open(b"", b"place"),
-                   lambda: vault.open(sealed[:20] + bytes([sealed[20] ^ 1]) + sealed[21:], b"place")):  # fmt: skip
+    flipped = sealed[:20] + bytes([sealed[20] ^ 1]) + sealed[21:]
+    for opener, blob, place in (
+        (vault, sealed, b"elsewhere"),
+        (other, sealed, b"place"),
+        (vault, sealed[:-1], b"place"),
+        (vault, b"", b"place"),
+        (vault, flipped, b"place"),
+    ):
         with pytest.raises(KeyRefused):
-            broken()
+            opener.open(blob, place)
 
 
 def test_each_purpose_has_a_key_of_its_own():
     secret = Secrets(bytes(32))
-    found = [secret.derive("disclosures"), secret.digest_key, secret.id_key("330483"), secret.id_key("330503")]
+    found = [
+        secret.derive("disclosures"),
+        secret.digest_key,
+        secret.id_key("330483"),
+        secret.id_key("330503"),
+    ]
     assert len(set(found)) == 4 and {len(each) for each in found} == {32}
     assert Secrets(bytes([1] * 32)).digest_key != secret.digest_key

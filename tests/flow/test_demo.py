@@ -1,4 +1,4 @@
-"""The main job as a person starts it: ten sample cities to one ledger and back, resumed, stopped, and never served as real."""
+"""The main job as a person starts it: ten cities to one ledger, resumed, stopped, never served as real."""
 
 import json
 import os
@@ -20,10 +20,11 @@ FIGURES = ("read", "stored", "unchanged", "quarantined", "retracted")
 SIZE = 12
 
 
-def hub(*args: object, **options) -> subprocess.CompletedProcess:
-    environment = {name: value for name, value in os.environ.items() if name != "CROSSREGION_PASSPHRASE"}
-    return subprocess.run([*MAIN, *map(str, args)], cwd=ROOT, capture_output=True, text=True, timeout=120,
-                          env=environment, check=False, **options)  # fmt: skip
+def hub(*args: object, phrase: str = "") -> subprocess.CompletedProcess:
+    command, environment = [*MAIN, *map(str, args)], {**os.environ, "CROSSREGION_PASSPHRASE": phrase}
+    return subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=120, env=environment, check=False
+    )
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +43,12 @@ def test_ten_jurisdictions_are_told_with_their_figures(demo):
     assert set(rows) == set(framework.members) and len(rows) == 10
     for code, each in rows.items():
         assert all(isinstance(each[name], int) for name in FIGURES)
-        assert each["read"] == each["stored"] + each["unchanged"] + each["quarantined"] + each["retracted"], each
-        assert each["read"] > 0 and each["problems"] == [] and each["custody"] == framework.members[code].custody
+        assert each["read"] == each["stored"] + each["unchanged"] + each["quarantined"] + each["retracted"], (
+            each
+        )
+        assert (
+            each["read"] > 0 and each["problems"] == [] and each["custody"] == framework.members[code].custody
+        )
     assert [each["custody"] for each in told["jurisdictions"]].count("self") == 1
     with SampleCities(folder / "cities", size=SIZE) as cities:
         for code, each in rows.items():
@@ -72,7 +77,9 @@ def test_ctrl_c_ends_a_served_demo_cleanly_and_the_store_is_sound(demo):
     running = subprocess.Popen([*MAIN, "demo", "--port", "0", "--data", str(folder)], cwd=ROOT, text=True,
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=1)  # fmt: skip
     try:
-        url = next(line.split("status page: ")[1].split()[0] for line in running.stderr if "status page: " in line)
+        url = next(
+            line.split("status page: ")[1].split()[0] for line in running.stderr if "status page: " in line
+        )
         with urllib.request.urlopen(f"{url}status.json", timeout=20) as answer:
             status = json.load(answer)
         assert status["hub"]["demo"] is True and len(status["jurisdictions"]) == 10
@@ -92,17 +99,16 @@ def test_ctrl_c_ends_a_served_demo_cleanly_and_the_store_is_sound(demo):
 def test_a_demo_is_never_served_as_a_real_hub(demo):
     folder, _ = demo
     refused = hub("serve", "--port", "0", "--data", folder)
-    assert refused.returncode != 0 and "demo ledger is never served as a real one" in refused.stderr.replace("\n", " ")
+    assert refused.returncode != 0 and "demo ledger is never served as a real one" in refused.stderr.replace(
+        "\n", " "
+    )
     assert "Traceback" not in refused.stderr
     # Nor by taking the mark away: the store remembers.
     mark = folder / "DEMO"
     text = mark.read_text()
     mark.unlink()
     try:
-        phrase = folder / "passphrase"
-        environment = {**os.environ, "CROSSREGION_PASSPHRASE": phrase.read_text()}
-        refused = subprocess.run([*MAIN, "serve", "--port", "0", "--data", str(folder)], cwd=ROOT, text=True, timeout=60,
-                                 capture_output=True, env=environment, check=False)  # fmt: skip
+        refused = hub("serve", "--port", "0", "--data", folder, phrase=(folder / "passphrase").read_text())
         assert refused.returncode != 0 and "Traceback" not in refused.stderr
     finally:
         mark.write_text(text)

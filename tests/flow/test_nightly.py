@@ -1,4 +1,4 @@
-"""The night: everything compared, what can be repaired is, what cannot is named, and each night is committed exactly once."""
+"""The night: everything is compared, repaired or named, and each night is committed exactly once."""
 
 import os
 import random
@@ -48,7 +48,14 @@ def test_a_night_repairs_what_is_missing_and_changed_and_retracts_what_vanished(
     done = night(town)
     assert town.fees() == {"1": "10", "2": "20", "4": "10", "5": "10"}
     assert town.fees(WEB) == {"1": "99", "3": "10", "4": "10"}
-    figures = {"compared": 7, "equal": 3, "repaired": 4, "retracted": 2, "quarantined": 0, "open_differences": 0}
+    figures = {
+        "compared": 7,
+        "equal": 3,
+        "repaired": 4,
+        "retracted": 2,
+        "quarantined": 0,
+        "open_differences": 0,
+    }
     assert done.state == "committed" and {name: done.result[name] for name in figures} == figures
     ((report,),) = town.reports().values()
     assert {name: report[name] for name in figures} == figures
@@ -112,7 +119,12 @@ def test_open_differences_of_a_city_that_is_not_compared_stay_open(town):
     del town.web.rows[0]
     town.web.edit(2, "many")
     night(town)
-    assert opened(town) == {("quarantined", WEB), ("vanished", WEB)} and set(town.fees(WEB)) == {"1", "2", "3", "4"}
+    assert opened(town) == {("quarantined", WEB), ("vanished", WEB)} and set(town.fees(WEB)) == {
+        "1",
+        "2",
+        "3",
+        "4",
+    }
     town.web.edit(1, 10)
     town.web.edit(2, 5)
     town.web.fault = (1, "busy")
@@ -241,7 +253,7 @@ def test_a_claim_is_not_taken_before_it_ends(town):
 
 
 def test_each_night_is_committed_once_by_three_processes_that_are_killed(tmp_path):
-    """Clocks that differ by more than a claim lasts let one run take another's night while it works: it is fenced."""
+    """Clocks differ by more than a claim lasts: one takes another's night while it works, which is fenced."""
     kills, nights = (60, 200) if FULL else (10, 20)
     draw = random.Random(kills)
     with Town(tmp_path, web=False) as town:
@@ -273,10 +285,16 @@ def test_each_night_is_committed_once_by_three_processes_that_are_killed(tmp_pat
         for each in racers:
             each.kill()
     begun, first = START.date(), START.replace(hour=2)
-    wanted = [(begun + timedelta(days=n)).isoformat() for n in range(1, 1_000) if first + timedelta(days=n) <= base]
+    wanted = [
+        (begun + timedelta(days=n)).isoformat() for n in range(1, 1_000) if first + timedelta(days=n) <= base
+    ]
     with Town(tmp_path, clock=Clock(base), web=False) as town:
-        committed = Counter(each.night for each in town.store.nights("pair", 1_000) if each.state == "committed")
+        committed = Counter(
+            each.night for each in town.store.nights("pair", 1_000) if each.state == "committed"
+        )
         assert committed == Counter(wanted) and town.nightly.due() == []
-        assert {key: len(found) for key, found in town.reports().items()} == {("pair", night): 1 for night in wanted}
+        assert {key: len(found) for key, found in town.reports().items()} == {
+            ("pair", night): 1 for night in wanted
+        }
         assert killed == kills and len(wanted) >= nights
         town.sound()
