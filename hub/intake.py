@@ -27,8 +27,8 @@ from hub.errors import ForkError, HubError, KeyRefused, KindError
 from hub.kinds import Kind
 from hub.ledger import Ledger, Submission, leaf_hashes
 from hub.note import Signer
-from hub.record import Leaf
-from hub.store.base import Known, Pull, Quarantined, Scan, Store
+from hub.record import Leaf, Plain
+from hub.store.base import Known, Pull, Quarantined, Scan
 
 BATCH_RECORDS = 1_000
 BATCH_BYTES = 7 << 20
@@ -60,13 +60,16 @@ def salts() -> Callable[[], str]:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A revision to sign: a body with its content digest, or a retraction with its reason."""
+    """A revision to sign: a body ready to be sealed, or a retraction with its reason."""
 
     kind: Kind
     id: str
-    body: dict[str, Any] | None
-    digest: bytes | None
+    content: Plain | None
     reason: str = ""
+
+    @property
+    def digest(self) -> bytes | None:
+        return self.content.digest if self.content else None
 
 
 class Issuer:
@@ -81,8 +84,7 @@ class Issuer:
 
     def draft(self, kind: Kind, source_key: str, body: dict[str, Any]) -> Draft:
         """The draft of a body that its kind accepted."""
-        digest = record.content_digest(self._digest_key, kind, body)
-        return Draft(kind, self.id_of(kind.name, source_key), body, digest)
+        return Draft(kind, self.id_of(kind.name, source_key), record.plain(self._digest_key, kind, body))
 
     def id_of(self, kind: str, source_key: str) -> str:
         return record.record_id(self._id_key, kind, source_key)
@@ -117,9 +119,10 @@ class Issuer:
         leaves: list[Leaf] = []
         for draft in drafts:
             before = known.get((draft.kind.name, draft.id))
-            if before and before.op == ("put" if draft.body is not None else "retract") and before.digest == draft.digest:
+            op = "put" if draft.content else "retract"
+            if before and before.op == op and before.digest == draft.digest:
                 continue
-            if draft.body is None and (before is None or before.op == "retract"):
+            if draft.content is None and (before is None or before.op == "retract"):
                 continue
             rev = before.rev + 1 if before else 1
             leaves.append(self._leaf(draft, rev, at))
@@ -128,9 +131,9 @@ class Issuer:
 
     def _leaf(self, draft: Draft, rev: int, at: str) -> Leaf:
         place = {"origin": self.origin, "id": draft.id, "rev": rev, "at": at, "salt": self._salt}
-        if draft.body is None or draft.digest is None:
+        if draft.content is None:
             return record.retract(draft.kind, reason=draft.reason, **place)  # type: ignore[arg-type]
-        return record.seal(draft.kind, body=draft.body, digest=draft.digest, **place)  # type: ignore[arg-type]
+        return record.seal(draft.kind, draft.content, **place)  # type: ignore[arg-type]
 
     def _append(
         self, chain: Chain, leaves: Sequence[Leaf], within: Callable[[], None] | None, issued: list[Leaf]
@@ -342,7 +345,7 @@ class _Run:
             return
         issuer = self._issuer(mapped.origin)
         if mapped.retract:
-            draft = Draft(self.kind, issuer.id_of(self.kind.name, mapped.key), None, None, "withdrawn")
+            draft = Draft(self.kind, issuer.id_of(self.kind.name, mapped.key), None, "withdrawn")
         else:
             try:
                 self.kind.accept(mapped.body)
@@ -404,7 +407,7 @@ class _Run:
 
     def _store(self, origin: str, rows: list[tuple[Draft, Row]], scan: Scan) -> None:
         issuer = self._issuer(origin)
-        ids = {draft.id for draft, _ in rows if draft.body is not None or self.incremental}
+        ids = {draft.id for draft, _ in rows if draft.content or self.incremental}
         met = scan.add(origin, self.kind.name, list(ids))
         known = issuer.known([draft for draft, _ in rows])
         self.met_again[origin] += self._standing(known.get((self.kind.name, id)) for id in ids - met)
@@ -492,7 +495,7 @@ class _Run:
             return
         part: list[Draft] = []
         for id in self._absent(origin, scan):
-            part.append(Draft(self.kind, id, None, None, "vanished"))
+            part.append(Draft(self.kind, id, None, "vanished"))
             if len(part) == BATCH_RECORDS:
                 self._retract(origin, part)
                 part = []

@@ -53,7 +53,13 @@ class KindLike(Protocol):
     def accept(self, body: dict[str, Any]) -> None: ...
     def split(self, body: dict[str, Any]) -> tuple[dict[str, Any], dict[str, dict[str, Any] | None]]: ...
     def join(self, open_: Mapping[str, Any], groups: Mapping[str, Mapping[str, Any] | None]) -> dict[str, Any]: ...
-    def content(self, body: dict[str, Any]) -> bytes: ...
+    @property
+    def volatile(self) -> Mapping[str, frozenset[str]]: ...
+    @property
+    def masks(self) -> Mapping[str, Any]: ...
+    def placed(
+        self, body: dict[str, Any], open_: Mapping[str, Any], groups: Mapping[str, Mapping[str, Any]]
+    ) -> bool: ...
 
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -69,6 +75,20 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     salt: str
     sealed: dict[str, str | None]
     reason: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class _Sealed(msgspec.Struct):
+    """A record being written, its open fields encoded already."""
+
+    at: str
+    id: str
+    kind: str
+    op: str
+    open: msgspec.Raw
+    origin: str
+    rev: int
+    salt: str
+    sealed: dict[str, str | None]
 
 
 class Leaf(NamedTuple):
@@ -104,36 +124,70 @@ def record_id(id_key: bytes, kind: str, source_key: str) -> str:
     return b64url(mac[:16]).decode()
 
 
+class Plain(NamedTuple):
+    """A body ready to be sealed: canonical bytes of its open fields and of each group's, and its content digest."""
+
+    open: bytes
+    groups: dict[str, bytes | None]
+    digest: bytes
+
+
+def plain(digest_key: bytes, kind: KindLike, body: dict[str, Any]) -> Plain:
+    """Split and encode a body that its kind accepted, once for both its digest and its seal."""
+    open_, groups = kind.split(body)
+    opened = encode(open_)
+    encoded = {group: None if fields is None else encode(fields) for group, fields in groups.items()}
+    return Plain(opened, encoded, _digest(digest_key, kind, open_, groups, opened, encoded))
+
+
 def content_digest(digest_key: bytes, kind: KindLike, body: dict[str, Any]) -> bytes:
     """The keyed digest, 16 bytes, that tells whether a record's plain content changed."""
-    return hmac.digest(digest_key, kind.name.encode() + b"\0" + kind.content(body), "sha256")[:16]
+    return plain(digest_key, kind, body).digest
+
+
+def _digest(
+    digest_key: bytes,
+    kind: KindLike,
+    open_: Mapping[str, Any],
+    groups: Mapping[str, Mapping[str, Any] | None],
+    opened: bytes,
+    encoded: Mapping[str, bytes | None],
+) -> bytes:
+    """HMAC over the kind's name and each part's canonical bytes without volatile fields; masks follow from the rest.
+
+    The parts are joined by a NUL, which canonical JSON never holds.
+    """
+    volatile = kind.volatile
+    parts = [kind.name.encode(), _lasting(open_, volatile["open"]) if "open" in volatile else opened]
+    for group in kind.groups:
+        if group not in kind.masks:
+            fields, raw = groups.get(group), encoded.get(group)
+            if fields is not None and group in volatile:
+                raw = _lasting(fields, volatile[group])
+            parts.append(raw or b"{}")
+    return hmac.digest(digest_key, b"\0".join(parts), "sha256")[:16]
+
+
+def _lasting(fields: Mapping[str, Any], volatile: frozenset[str]) -> bytes:
+    return encode({name: value for name, value in fields.items() if name not in volatile})
 
 
 def seal(
-    kind: KindLike,
-    *,
-    origin: str,
-    id: str,
-    rev: int,
-    at: str,
-    body: dict[str, Any],
-    salt: Callable[[], str],
-    digest: bytes,
+    kind: KindLike, content: Plain, *, origin: str, id: str, rev: int, at: str, salt: Callable[[], str]
 ) -> Leaf:
-    """Seal a body that its kind accepted; `salt` draws 128 fresh bits as base64url, `digest` is its content digest."""
-    open_, groups = kind.split(body)
+    """Seal what `plain` prepared; `salt` draws 128 fresh bits as base64url."""
     sealed: dict[str, str | None] = {}
     disclosures = {}
-    for group, fields in groups.items():
+    for group, fields in content.groups.items():
         if fields is None:
             sealed[group] = None
         else:
             # base64url of canonical [salt, group, {fields}] (RFC 9901 §4.2.1), and SHA-256 over its ASCII (§4.2.3).
-            text = b64url(encode((salt(), group, fields)))
+            text = b64url(b'["%b","%b",%b]' % (salt().encode(), group.encode(), fields))
             sealed[group] = b64url(sha256(text).digest()).decode()
             disclosures[group] = text.decode()
-    raw = encode(Record(at, id, kind.name, "put", open_, origin, rev, salt(), sealed))
-    return Leaf(raw, disclosures, origin, kind.name, id, rev, "put", digest)
+    raw = encode(_Sealed(at, id, kind.name, "put", msgspec.Raw(content.open), origin, rev, salt(), sealed))
+    return Leaf(raw, disclosures, origin, kind.name, id, rev, "put", content.digest)
 
 
 def retract(
@@ -171,10 +225,17 @@ def parse(raw: bytes) -> Record:
 
 def reveal(record: Record, disclosures: Iterable[str]) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     """The fields and the disclosure text of each disclosed group; RecordError where one does not fit the record."""
+    fields, texts, _ = _reveal(record, disclosures)
+    return fields, texts
+
+
+def _reveal(
+    record: Record, disclosures: Iterable[str]
+) -> tuple[dict[str, dict[str, Any]], dict[str, str], dict[str, bytes]]:
     group_of = {digest: group for group, digest in record.sealed.items() if digest is not None}
     fields: dict[str, dict[str, Any]] = {}
     texts: dict[str, str] = {}
-    raws: list[bytes] = []
+    raws: dict[str, bytes] = {}
     opened: list[tuple[str, str, dict[str, Any]]] = []
     for text in disclosures:
         plain = text.encode("ascii", "replace")
@@ -186,15 +247,14 @@ def reveal(record: Record, disclosures: Iterable[str]) -> tuple[dict[str, dict[s
             parts = _decode_disclosure(raw)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
             raise RecordError("not a JSON list of salt, group and fields", where=f"disclosure {group}") from error
-        if parts[1] != group or len(parts[0]) != 22:
+        if parts[1] != group or len(parts[0]) != 22 or raw[24:27] != b'","':
             raise RecordError("salt or group name does not fit", where=f"disclosure {group}")
-        raws.append(raw)
         opened.append(parts)
-        fields[group], texts[group] = parts[2], text
+        fields[group], texts[group], raws[group] = parts[2], text, raw
     # All at once: each is a whole JSON list, so the row of them is canonical exactly when each one is.
-    if encode(opened) != b"[" + b",".join(raws) + b"]":
+    if encode(opened) != b"[" + b",".join(raws.values()) + b"]":
         raise RecordError("not canonical JSON (RFC 8785)", where="disclosure")
-    return fields, texts
+    return fields, texts, raws
 
 
 def receive(
@@ -210,15 +270,18 @@ def receive(
     kind = kinds.get(record.kind)
     if kind is None and complete:
         raise RecordError("a kind that is not taken here", where="kind", mend=f"known: {', '.join(sorted(kinds))}")
-    fields, texts = reveal(record, disclosures)
+    fields, texts, raws = _reveal(record, disclosures)
     if kind is None:
         return Leaf(raw, texts, record.origin, record.kind, record.id, record.rev, record.op, None)
     if tuple(sorted(record.sealed)) != tuple(sorted(kind.groups)):
         raise RecordError(f"not the groups of {kind.name}", where="record", mend="name every group; null where empty")
     digest = None
     if record.op == "put" and len(fields) == len(record.sealed) - list(record.sealed.values()).count(None):
-        body = kind.join(record.open, fields)
-        digest = _checked_digest(kind, record, fields, body, digest_key, complete)
+        if complete:
+            _check_body(kind, record, fields)
+        # A disclosure is ["<22>","<group>",{fields}]: the bytes of its fields need no encoding again.
+        encoded = {group: raws[group][len(group) + 29 : -1] for group in fields}
+        digest = _digest(digest_key, kind, record.open, fields, encode(record.open), encoded)
     elif complete and record.op == "put":
         raise RecordError("a group is not disclosed", where="record", mend="send the disclosure of every group")
     else:
@@ -226,21 +289,12 @@ def receive(
     return Leaf(raw, texts, record.origin, record.kind, record.id, record.rev, record.op, digest)
 
 
-def _checked_digest(
-    kind: KindLike,
-    record: Record,
-    fields: dict[str, dict[str, Any]],
-    body: dict[str, Any],
-    digest_key: bytes,
-    complete: bool,
-) -> bytes:
-    if complete:
-        kind.accept(body)
-        open_, groups = kind.split(body)
-        if open_ != record.open or {group: each for group, each in groups.items() if each is not None} != fields:
-            raise RecordError(
-                "a field stands in another group than its kind says, or a mask is not that of its field",
-                where="record",
-                mend="place fields and compute masks as the kind declares",
-            )
-    return content_digest(digest_key, kind, body)
+def _check_body(kind: KindLike, record: Record, fields: dict[str, dict[str, Any]]) -> None:
+    body = kind.join(record.open, fields)
+    kind.accept(body)
+    if not kind.placed(body, record.open, fields):
+        raise RecordError(
+            "a field stands in another group than its kind says, or a mask is not that of its field",
+            where="record",
+            mend="place fields and compute masks as the kind declares",
+        )

@@ -211,13 +211,9 @@ def sealed(rig: Rig, code: str, kind: str, n: int = 1, **options: Any) -> list[L
     """Leaves sealed for a city but on no ledger yet, rev 1."""
     leaves = []
     for key, body in bodies(kind, code, n, **options).items():
-        digest = record.content_digest(rig.nodes[code].digest_key, KINDS[kind], body)
+        content = record.plain(rig.nodes[code].digest_key, KINDS[kind], body)
         id = record.record_id(code.encode(), kind, key)
-        leaves.append(
-            record.seal(
-                KINDS[kind], origin=code, id=id, rev=1, at=stamp(), body=body, digest=digest, salt=salt()
-            )
-        )
+        leaves.append(record.seal(KINDS[kind], content, origin=code, id=id, rev=1, at=stamp(), salt=salt()))
     return leaves
 
 
@@ -256,4 +252,4 @@ def text_hash(raw: bytes) -> str:
 
 def withdrawn(issuer: Issuer, kind: str, key: str) -> Draft:
     """The draft that takes a record back."""
-    return Draft(KINDS[kind], issuer.id_of(kind, key), None, None, "withdrawn")
+    return Draft(KINDS[kind], issuer.id_of(kind, key), None, "withdrawn")

@@ -34,9 +34,8 @@ class Parts:
     def leaf(self, n: int, rev: int = 1, text: str = "text"):
         body = {"agreement": f"a{n}", "version": rev, "in_force_on": "2022-05-01", "digest": "0" * 64, "text": text}
         id = record.record_id(bytes(32), KIND.name, str(n))
-        digest = record.content_digest(self.secrets.digest_key, KIND, body)
         count = iter(range(10**6))
-        return record.seal(KIND, origin=ORIGIN, id=id, rev=rev, at=TIME, body=body, digest=digest,
+        return record.seal(KIND, record.plain(self.secrets.digest_key, KIND, body), origin=ORIGIN, id=id, rev=rev, at=TIME,
                            salt=lambda: f"{n:06}{rev:04}{next(count):012}")  # fmt: skip
 
     def batch(self, leaves) -> Submission:

@@ -44,7 +44,15 @@ class Kind:
         self.groups: tuple[str, ...] = tuple(sorted(group_labels))
         self._struct = _struct("Body", fields)
         self._shapes: dict[tuple[str, ...], Shape] = {}
-        self._volatile = tuple(field.name for field in fields.values() if field.volatile)
+        # Where the fields whose change alone is no new revision stand: "open" or a group -> their names.
+        self.volatile: Mapping[str, frozenset[str]] = {
+            home: names
+            for home in ("open", *self.groups)
+            if (names := frozenset(f.name for f in fields.values() if f.volatile and f.group == home))
+        }
+        self._homes = {
+            home: frozenset(f.name for f in fields.values() if f.group == home) for home in ("open", *self.groups)
+        }
         self._empty: dict[str, Group] = dict.fromkeys(self.groups)
 
     def accept(self, body: dict[str, Any]) -> None:
@@ -92,12 +100,14 @@ class Kind:
                 body.update(fields)
         return body
 
-    def content(self, body: Body) -> bytes:
-        """Canonical JSON bytes of a valid body without its volatile fields: equal bytes, unchanged record."""
-        kept = dict(body)
-        for name in self._volatile:
-            kept.pop(name, None)
-        return encode(kept)
+    def placed(self, body: Body, open_: Mapping[str, Any], groups: Mapping[str, Mapping[str, Any]]) -> bool:
+        """Whether each field of a valid body stands where the kind says, and each mask is what its fields give."""
+        if not open_.keys() <= self._homes["open"]:
+            return False
+        for group, fields in groups.items():
+            if group not in self.masks and not (fields and fields.keys() <= self._homes[group]):
+                return False
+        return all(mask.of(body) == groups.get(group) for group, mask in self._shape(body).masks)
 
     def warnings(self, body: Body) -> list[Problem]:
         """What a valid body leaves to wonder about: identity numbers whose birthplace is no province."""
@@ -186,7 +196,7 @@ class Shape:
     on values: the tests, the rules that its fields can break at all, and where each field goes.
     """
 
-    __slots__ = ("_arrays", "_lists", "_masks", "_rules", "_sealed", "_tests", "_texts")
+    __slots__ = ("_arrays", "_lists", "masks", "_rules", "_sealed", "_tests", "_texts")
 
     def __init__(self, kind: Kind, names: tuple[str, ...]) -> None:
         fields, present = {name: kind.fields[name] for name in names}, frozenset(names)
@@ -200,7 +210,7 @@ class Shape:
             for group in kind.groups
             if (inside := tuple(name for name, field in fields.items() if field.group == group))
         )
-        self._masks = tuple((group, mask.within(present)) for group, mask in kind.masks.items())
+        self.masks = tuple((group, mask.within(present)) for group, mask in kind.masks.items())
 
     def judge(self, body: Body, fields: Mapping[str, Field]) -> bool:
         """Whether a body of the right form is valid."""
@@ -228,7 +238,7 @@ class Shape:
         take = rest.pop
         for group, names in self._sealed:
             groups[group] = {name: take(name) for name in names}
-        for group, mask in self._masks:
+        for group, mask in self.masks:
             groups[group] = mask.of(body)
         return rest
 

@@ -42,7 +42,7 @@ from hub.keys import KeyRing, pin_of
 from hub.kinds import Kind, load_kinds
 from hub.ledger import HeadFile, Ledger, LedgerSeal, Pin, Submission, leaf_hashes
 from hub.note import Signer, parse
-from hub.record import content_digest, record_id, seal
+from hub.record import plain, record_id, seal
 from hub.store import engine
 from hub.store.sqlite import SqliteStore
 from hub.wire import Client, HttpKey
@@ -144,7 +144,7 @@ def signed_batches(origin: str, count: int, ring: KeyRing, hub: str, kind: Kind)
 
 def _leaf(kind: Kind, origin: str, row: dict[str, Any], draw: Callable[[], str]) -> Any:
     id = record_id(bytes(32), kind.name, row["check_code"])
-    return seal(kind, origin=origin, id=id, rev=1, at=TIME, body=row, salt=draw, digest=content_digest(bytes(32), kind, row))
+    return seal(kind, plain(bytes(32), kind, row), origin=origin, id=id, rev=1, at=TIME, salt=draw)
 
 
 def serve(folder: str, port: Any, stop: Any) -> None:

@@ -9,6 +9,7 @@ from adapters.declared import DeclarationError, read_yaml
 from hub.errors import KindError
 from hub.kinds import Kind, load_kinds, parse_kind
 from hub.kinds.vocabulary import TYPES
+from hub.record import content_digest
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "config" / "kinds"
@@ -139,7 +140,8 @@ def test_a_kind_of_another_country_is_one_file(tmp_path: Path) -> None:
     kind.accept(body)
     open_, groups = kind.split(body)
     assert set(open_) == {"published_on", "updated_on"} and set(groups) == {"case", "firm"}
-    assert kind.content(body) == kind.content(body | {"updated_on": "2018-01-01"})
+    later = body | {"updated_on": "2018-01-01"}
+    assert content_digest(bytes(32), kind, body) == content_digest(bytes(32), kind, later)
     with pytest.raises(KindError):
         kind.accept(body | {"updated_on": "2017-05-09"})
 

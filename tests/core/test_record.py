@@ -28,9 +28,8 @@ def salts():
 
 
 def sealed(body=BODY, kind=KIND, rev=1):
-    digest = record.content_digest(KEY, kind, body)
     id = record.record_id(KEY, kind.name, "key")
-    return record.seal(kind, origin="hub", id=id, rev=rev, at=AT, body=body, salt=salts(), digest=digest)
+    return record.seal(kind, record.plain(KEY, kind, body), origin="hub", id=id, rev=rev, at=AT, salt=salts())
 
 
 def receive(leaf, kind=KIND, complete=True, **changed):
@@ -67,7 +66,7 @@ def test_an_id_is_the_documented_hmac():
 def test_two_revisions_of_the_same_content_share_no_digest_but_the_keyed_one():
     draw = salts()
     make = lambda rev: record.seal(  # noqa: E731
-        KIND, origin="hub", id=record.record_id(KEY, KIND.name, "k"), rev=rev, at=AT, body=BODY, salt=draw, digest=b"d"
+        KIND, record.plain(KEY, KIND, BODY), origin="hub", id=record.record_id(KEY, KIND.name, "k"), rev=rev, at=AT, salt=draw
     )
     one, two = json.loads(make(1).raw), json.loads(make(2).raw)
     assert one["sealed"] != two["sealed"] and one["salt"] != two["salt"]

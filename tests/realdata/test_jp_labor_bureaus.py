@@ -20,6 +20,7 @@ from adapters.declaration import load
 from adapters.declared import read_yaml
 from hub.intake import Outcome
 from hub.kinds import Kind, parse_kind
+from hub.record import content_digest
 
 DATA = shared("jp_labor_bureaus")
 HERE = Path(__file__).parent
@@ -187,7 +188,7 @@ def edits_seen(kinds: list[Kind], folder: Path) -> list[int]:
         shutil.copy(path, folder)
         mapper, source = feed.mapper(), feed.source({"directory": str(folder)}, str, now=lambda: START)
         mapped = [mapper(row) for page in source.pages(None) for row in page.rows]
-        month = {(each.origin, each.key): [kind.content(each.body) for kind in kinds] for each in mapped}
+        month = {(each.origin, each.key): [content_digest(bytes(32), kind, each.body) for kind in kinds] for each in mapped}
         for n in range(len(kinds)):
             counts[n] += sum(found[n] != before[key][n] for key, found in month.items() if key in before)
         before = month
