@@ -38,6 +38,7 @@ from hub.store.base import Night
 from hub.store.sqlite import SqliteStore
 from hub.web import console
 from hub.wire import Gate, HttpKey, authority
+from hub.workshop import Workshop
 
 THREADS = 8
 MARK = "DEMO"
@@ -139,7 +140,8 @@ class Hub:
         self.intake = Intake(
             self.ledger, settings.kinds, self.issuer, self.digest_key, secret or settings.secret, self.now
         )
-        self.desk = Desk(self.ledger, settings.kinds, lambda: self.framework, self.digest_key, self.now)
+        self.workshop = Workshop(settings.kinds_folder, settings.kinds, self.digest_key)
+        self.desk = Desk(self.ledger, settings.kinds, lambda: self.framework, self.workshop, self.now)
         self.nightly = Nightly(
             self.intake, self.issuer(HUB), lambda: self.framework, settings.kinds, settings.declarations,
             self._connection, settings.zone, self.now,
@@ -155,6 +157,7 @@ class Hub:
         announce(self.store, self.issuer(HUB), settings.kinds[FRAMEWORK_KIND], self.framework, self.now().date())
 
     def close(self) -> None:
+        self.workshop.close()
         self.store.close()
 
     def _mark(self, demo: bool) -> None:

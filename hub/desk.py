@@ -15,17 +15,17 @@ from hub import batch, merkle, note, record
 from hub.audit import BUNDLE
 from hub.batch import Batch
 from hub.canonical import b64
-from hub.errors import HubError, KeyRefused, NotFound, Problem, RecordError
+from hub.errors import KeyRefused, NotFound, RecordError
 from hub.framework import HUB, Decision, Framework, correspondents
 from hub.kinds import Kind
 from hub.ledger import Ledger, Submission
 from hub.record import Leaf
 from hub.store.base import Acked, Entry, Held, Pull
+from hub.workshop import Workshop
 
 PAGE_ENTRIES = 256
 PAGE_BYTES = 8 << 20
 PAGE_NOTICES = 500
-MOST_PROBLEMS = 100
 PUSH = "push"
 HUB_ONLY = ("framework/", "reconciliation/")
 
@@ -55,12 +55,12 @@ class Desk:
         ledger: Ledger,
         kinds: Mapping[str, Kind],
         framework: Callable[[], Framework],
-        digest_key: bytes,
+        workshop: Workshop,
         now: Callable[[], datetime],
     ) -> None:
         self.ledger, self.kinds, self._framework = ledger, kinds, framework
-        self._digest_key, self._now = digest_key, now
-        self._taken = {name: kind for name, kind in kinds.items() if not name.startswith(HUB_ONLY)}
+        self._workshop, self._now = workshop, now
+        self._taken = [name for name in kinds if not name.startswith(HUB_ONLY)]
 
     # --- push ---
 
@@ -94,16 +94,7 @@ class Desk:
             if records:
                 raise RecordError("a key/v1 with records", where="body")
             return None
-        leaves, problems = [], []
-        for n, (raw, disclosures) in enumerate(records):
-            try:
-                leaves.append(record.receive(self._taken, raw, disclosures, self._digest_key, complete=True))
-            except HubError as error:
-                found = error.problems or (Problem(error.where, error.what, error.mend),)
-                problems += [Problem(f"records.{n}.{each.where}", each.what, each.mend) for each in found]
-                if len(problems) >= MOST_PROBLEMS:
-                    problems.append(Problem("", f"stopped after {MOST_PROBLEMS} problems", "mend these and push again"))
-                    break
+        leaves, problems = self._workshop.receive(records, self._taken)
         if problems:
             raise RecordError("the batch holds records that cannot be accepted; nothing was stored", problems=problems)
         return leaves

@@ -17,9 +17,10 @@ from typing import Any, Literal, NamedTuple, Protocol
 import msgspec
 
 from hub.canonical import b64url, encode, require, unb64url
-from hub.errors import RecordError
+from hub.errors import HubError, Problem, RecordError
 from hub.merkle import leaf_hash
 
+MOST_PROBLEMS = 100
 RETRACT_REASONS = ("vanished", "withdrawn", "corrected", "erased")
 
 _ORIGIN = r"[a-z0-9][a-z0-9_-]{0,31}"
@@ -287,6 +288,24 @@ def receive(
     else:
         require(record.open, "open")
     return Leaf(raw, texts, record.origin, record.kind, record.id, record.rev, record.op, digest)
+
+
+def receive_all(
+    kinds: Mapping[str, KindLike], records: Sequence[tuple[bytes, list[str]]], digest_key: bytes
+) -> tuple[list[Leaf], list[Problem]]:
+    """Every pushed record of a batch as a leaf, or no leaf and every problem of every one (at most MOST_PROBLEMS)."""
+    leaves: list[Leaf] = []
+    problems: list[Problem] = []
+    for n, (raw, disclosures) in enumerate(records):
+        try:
+            leaves.append(receive(kinds, raw, disclosures, digest_key, complete=True))
+        except HubError as error:
+            found = error.problems or (Problem(error.where, error.what, error.mend),)
+            problems += [Problem(f"records.{n}.{each.where}", each.what, each.mend) for each in found]
+            if len(problems) >= MOST_PROBLEMS:
+                problems.append(Problem("", f"stopped after {MOST_PROBLEMS} problems", "mend these and push again"))
+                break
+    return [] if problems else leaves, problems
 
 
 def _check_body(kind: KindLike, record: Record, fields: dict[str, dict[str, Any]]) -> None:

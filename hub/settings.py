@@ -82,6 +82,11 @@ class Settings:
     regions: Mapping[str, str]
 
     @property
+    def kinds_folder(self) -> Path:
+        """Where the kinds are declared."""
+        return self.folder / "kinds"
+
+    @property
     def zone(self) -> ZoneInfo:
         """The hub's clock: nights, deadlines and local dates are told in it."""
         return ZoneInfo(self.hub.time_zone)
