@@ -94,7 +94,7 @@ class Forks:
 
     def __init__(self, made: Rig) -> None:
         script = PARENT.format(root=str(TESTS.parent), tests=str(TESTS))
-        self.made, self.port = made, made.bound.fileno()
+        self.made, self.port, self.pid = made, made.bound.fileno(), 0
         self.parent = subprocess.Popen(
             [sys.executable, "-c", script],
             stdin=subprocess.PIPE,
@@ -110,7 +110,8 @@ class Forks:
         line |= {"selves": made.selves, "pullers": pullers}
         self.parent.stdin.write(json.dumps(line) + "\n")
         self.parent.stdin.flush()
-        return int(self.read())
+        self.pid = int(self.read())
+        return self.pid
 
     def read(self) -> str:
         return self.parent.stdout.readline().strip()
@@ -132,6 +133,7 @@ class Forks:
         self.parent.stdin.flush()
         while not (line := self.read()).startswith("ended"):
             assert line == "up"
+        self.pid = 0
         return int(line.split()[1])
 
     def whole(self, what: str, nodes: list[str]) -> None:
@@ -140,6 +142,8 @@ class Forks:
         assert self.end() == 0
 
     def close(self) -> None:
+        if self.pid:
+            os.kill(self.pid, signal.SIGKILL)
         self.parent.stdin.close()
         self.parent.stdout.close()
         self.parent.wait()
@@ -163,7 +167,7 @@ class Pusher(threading.Thread):
     """A city that signs and pushes without end, goes on by itself, and keeps each receipt outside the hub."""
 
     def __init__(self, made: Rig) -> None:
-        super().__init__(name="pusher")
+        super().__init__(name="pusher", daemon=True)
         self.made, self.node, self.stopped = made, made.nodes[A], threading.Event()
         self.signed = threading.Event()
         self.receipts: list[tuple[bytes, bytes]] = []

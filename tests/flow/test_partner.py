@@ -176,7 +176,8 @@ def test_hub_only_kinds_are_refused(unchanged):
     body |= {"digest": "0" * 64, "text": "{}"}
     kind = KINDS["framework/1"]
     content = record.plain(bytes(32), kind, body)
-    leaf = record.seal(kind, content, origin=A, id="A" * 22, rev=1, at=hub_parts.stamp(), salt=hub_parts.salt())
+    place = {"origin": A, "id": "A" * 22, "rev": 1, "at": hub_parts.stamp(), "salt": hub_parts.salt()}
+    leaf = record.seal(kind, content, **place)
     status, answer = pushed(unchanged, A, [leaf])
     assert (status, answer["problems"][0]["where"]) == (422, "records.0.kind")
 
@@ -430,7 +431,8 @@ def twin(made, *, before, after, other):
 
     def add(names):
         for name in names:
-            made.put("330400", "case/1", bodies("case/1", "330400", 1, seed=name))
+            code = name if name.isdigit() else "330400"
+            made.put(code, "case/1", bodies("case/1", code, 1, seed=name))
 
     add(before)
     made.stop()
@@ -450,6 +452,8 @@ HISTORIES = {
     "shrunken": ((), "shrunk"),
     "same size": ("x", "forked|shrunk|not continue"),
     "longer": ("xyz", "continue"),
+    # Each origin's chain holds by itself: only the tree tells that what is held is no part of it.
+    "other cities'": (("330500", "330503"), "forked"),
 }
 
 
@@ -733,6 +737,8 @@ def test_a_bundle_proves_its_record_offline_cut_to_who_asks(evident):
     with pytest.raises(KeyRefused):
         audit.check_evidence(made.bundle, made.card.hub, made.key, lambda origin: None)
     with pytest.raises(KeyRefused):
+        audit.check_evidence(made.bundle, made.card.hub, made.key, lambda origin: Pin(batch.NOTHING, "self"))
+    with pytest.raises(KeyRefused):
         other = note.signer(made.key.name, Ed25519PrivateKey.generate()).vkey
         audit.check_evidence(made.bundle, made.card.hub, other, made.trust)
 
@@ -749,6 +755,24 @@ def test_withheld_and_unknown_answer_alike(evident):
     assert {reply.status for reply in asked} == {404} and len({reply.body for reply in asked}) == 1
     plain = [{k.lower() for k in reply.headers} for reply in asked]
     assert all(each == plain[0] for each in plain)
+
+
+def test_a_ledger_that_holds_what_the_city_never_signed_proves_nothing(evident):
+    """The hub alone can put a note on a ledger of its own making; only the city's key makes it the city's."""
+
+    def on_a_ledger(raw):
+        root = merkle.root_of([merkle.leaf_hash(raw)])
+        checkpoint = note.Checkpoint(made.card.hub, 1, root).text()
+        signed_one = note.sign(checkpoint, [made.ring.signer("ledger", "hub")]).decode()
+    """The hub can put any note on a ledger of its own; only the city's key makes it the city's."""
+
+    made, raw = evident, evident.bundle["note"].encode()
+    audit.check_evidence(on_a_ledger(raw), made.card.hub, made.key, made.trust)
+    city = made.signer(A).vkey
+    forger = note.signer(city.name, Ed25519PrivateKey.generate())
+    forged = note.sign(note.parse(raw).text, [forger])
+    with pytest.raises(KeyRefused):
+        audit.check_evidence(on_a_ledger(forged), made.card.hub, made.key, made.trust)
 
 
 def texts_in(value, path=()):
