@@ -137,10 +137,10 @@ class Hub:
         self._issuers: dict[str, Issuer] = {}
         self._connection = connection or settings.connection
         self.digest_key = self._secrets.digest_key
-        self.intake = Intake(
-            self.ledger, settings.kinds, self.issuer, self.digest_key, secret or settings.secret, self.now
-        )
         self.workshop = Workshop(settings.kinds_folder, settings.kinds, self.digest_key)
+        self.intake = Intake(
+            self.ledger, settings.kinds, self.issuer, self.digest_key, secret or settings.secret, self.now, self.workshop
+        )
         self.desk = Desk(self.ledger, settings.kinds, lambda: self.framework, self.workshop, self.now)
         self.nightly = Nightly(
             self.intake, self.issuer(HUB), lambda: self.framework, settings.kinds, settings.declarations,

@@ -9,8 +9,9 @@ Memory stays flat: rows are handled in batches and the keys met are kept in the 
 
 import hmac
 import os
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -23,18 +24,20 @@ from adapters.mapping import Mapper
 from hub import batch, record
 from hub.batch import Chain
 from hub.canonical import b64url
-from hub.errors import ForkError, HubError, KeyRefused, KindError
+from hub.errors import ForkError, HubError, KeyRefused, KindError, Problem
 from hub.kinds import Kind
 from hub.ledger import Ledger, Submission, leaf_hashes
 from hub.note import Signer
 from hub.record import Leaf, Plain
 from hub.store.base import Known, Pull, Quarantined, Scan
+from hub.workshop import Workshop, prepare
 
 BATCH_RECORDS = 1_000
 BATCH_BYTES = 7 << 20
 MOST_QUARANTINED = 5_000
 SMALL = 10
 NAMED = 1_000
+AHEAD = 3
 TWICE = "the same key stands twice with different content"
 
 Clock = Callable[[], datetime]
@@ -211,9 +214,11 @@ class Intake:
         digest_key: bytes,
         secret: Callable[[str], str],
         now: Clock,
+        workshop: Workshop | None = None,
     ) -> None:
+        """`workshop` prepares records in other processes; without one everything is done here."""
         self.ledger, self.store, self.kinds, self._issuer = ledger, ledger.store, kinds, issuer
-        self._digest_key, self._secret, self._now = digest_key, secret, now
+        self._digest_key, self._secret, self._now, self._workshop = digest_key, secret, now, workshop
 
     def run(
         self,
@@ -245,6 +250,14 @@ class Intake:
                 run.stop("failed", str(error))
                 raise
         return run.outcome
+
+    def prepare(self, kind: Kind, bodies: Sequence[dict[str, Any]]) -> "Future[list[Plain | list[Problem]]]":
+        """Check, digest and encode bodies, in the workshop where there is one."""
+        if self._workshop is not None:
+            return self._workshop.prepare(kind.name, bodies)
+        done: Future[list[Plain | list[Problem]]] = Future()
+        done.set_result(prepare(kind, self._digest_key, bodies))
+        return done
 
     def trial(self, feed: Feed, connection: Mapping[str, Any]) -> dict[str, int]:
         """Count what a whole read of a feed would do: new, revised, unchanged, refused, absent; stores nothing."""
@@ -291,8 +304,8 @@ class _Run:
         self.present: dict[str, set[str]] = {}
         self.unreadable: set[str] = set()
         self.stored = self.unchanged = self.read_count = 0
-        self.drafts: dict[str, list[tuple[Draft, Row]]] = {}
-        self.waiting = 0
+        self.rows: list[tuple[Row, Mapped]] = []
+        self.ahead: deque[tuple[list[tuple[Row, Mapped]], Future[list[Plain | list[Problem]]]]] = deque()
         self.aside: list[Quarantined] = []
         self.marks: set[str] = set()
         self.issuers: dict[str, Issuer] = {}
@@ -343,21 +356,9 @@ class _Run:
         except Refuse as error:
             self._refused(row, error)
             return
-        issuer = self._issuer(mapped.origin)
-        if mapped.retract:
-            draft = Draft(self.kind, issuer.id_of(self.kind.name, mapped.key), None, "withdrawn")
-        else:
-            try:
-                self.kind.accept(mapped.body)
-            except KindError as error:
-                self._invalid(row, mapped, error)
-                return
-            draft = issuer.draft(self.kind, mapped.key, mapped.body)
-        self.read_rows[mapped.origin] += 1
-        self.drafts.setdefault(mapped.origin, []).append((draft, row))
-        self.waiting += 1
-        if self.waiting >= BATCH_RECORDS:
-            self._flush(scan)
+        self.rows.append((row, mapped))
+        if len(self.rows) >= BATCH_RECORDS:
+            self._send(scan)
 
     def _issuer(self, origin: str) -> Issuer:
         if origin not in self.issuers:
@@ -374,10 +375,9 @@ class _Run:
             self.unreadable.update([error.origin] if error.origin else self.feed.origins)
         self._set_aside(row, error.field, str(error), error.origin or "", error.key)
 
-    def _invalid(self, row: Row, mapped: Mapped, error: KindError) -> None:
+    def _invalid(self, row: Row, mapped: Mapped, problems: Sequence[Problem]) -> None:
         self._present(mapped.origin, mapped.key)
-        first = error.problems[0]
-        self._set_aside(row, first.where, "; ".join(map(str, error.problems[:5])), mapped.origin, mapped.key)
+        self._set_aside(row, problems[0].where, "; ".join(map(str, problems[:5])), mapped.origin, mapped.key)
 
     def _present(self, origin: str, key: str) -> None:
         """A refused row whose record is known: not absent, and no reason to take a good row for its double."""
@@ -396,10 +396,35 @@ class _Run:
 
     # --- storing ---
 
+    def _send(self, scan: Scan) -> None:
+        """Hand the rows gathered to the workshop, and store what it has done before."""
+        bodies = [mapped.body for _, mapped in self.rows if not mapped.retract]
+        self.ahead.append((self.rows, self.intake.prepare(self.kind, bodies)))
+        self.rows = []
+        while len(self.ahead) > AHEAD:
+            self._settle(scan)
+
     def _flush(self, scan: Scan) -> None:
-        for origin, rows in self.drafts.items():
-            self._store(origin, rows, scan)
-        self.drafts, self.waiting = {}, 0
+        self._send(scan)
+        while self.ahead:
+            self._settle(scan)
+
+    def _settle(self, scan: Scan) -> None:
+        """Store the oldest rows handed over: drafts of the good ones, the others aside."""
+        rows, future = self.ahead.popleft()
+        prepared = iter(future.result())
+        drafts: dict[str, list[tuple[Draft, Row]]] = {}
+        for row, mapped in rows:
+            content = None if mapped.retract else next(prepared)
+            if isinstance(content, list):
+                self._invalid(row, mapped, content)
+                continue
+            self.read_rows[mapped.origin] += 1
+            id = self._issuer(mapped.origin).id_of(self.kind.name, mapped.key)
+            draft = Draft(self.kind, id, content, "withdrawn" if content is None else "")
+            drafts.setdefault(mapped.origin, []).append((draft, row))
+        for origin, found in drafts.items():
+            self._store(origin, found, scan)
         if self.aside:
             with self.intake.store.transaction():
                 self.intake.store.put_quarantine(self.aside)

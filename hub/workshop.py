@@ -57,9 +57,9 @@ class _Worker:
         self._to, self._from = self._process.stdin, self._process.stdout
         _send(self._to, digest_key)
 
-    def ask(self, question: Any) -> bytes:
+    def ask(self, question: bytes) -> bytes:
         """The answer's bytes; EOFError or OSError where the worker is gone."""
-        _send(self._to, _encode(question))
+        _send(self._to, question)
         return _receive(self._from)
 
     def close(self) -> None:
@@ -91,11 +91,15 @@ class Workshop:
                 worker.close()
 
     def _ask(self, question: Any) -> bytes | None:
-        """A worker's answer, None where it died over the question."""
+        """A worker's answer, None where it cannot be asked this or died over it."""
+        try:
+            data = _encode(question)
+        except (ValueError, TypeError, OverflowError):
+            return None
         worker = self._idle.get()
         try:
             worker = worker or _Worker(self._folder, self._digest_key)
-            return worker.ask(question)
+            return worker.ask(data)
         except (OSError, EOFError):
             if worker is not None:
                 worker.close()

@@ -46,6 +46,7 @@ from hub.record import plain, record_id, seal
 from hub.store import engine
 from hub.store.sqlite import SqliteStore
 from hub.wire import Client, HttpKey
+from hub.workshop import Workshop
 
 ROOT = Path(__file__).resolve().parents[2]
 BATCH = 500
@@ -237,7 +238,8 @@ class YearHub:
         signers: list[Signer] = [ring.signer("batch", origin)]
         issuer = Issuer(self.ledger, origin, signers, secrets.id_key(origin), secrets.digest_key, now)
         kinds = load_kinds(ROOT / "config" / "kinds")
-        self.intake = Intake(self.ledger, kinds, lambda _: issuer, secrets.digest_key, lambda _: "", now)
+        self.workshop = Workshop(ROOT / "config" / "kinds", kinds, secrets.digest_key)
+        self.intake = Intake(self.ledger, kinds, lambda _: issuer, secrets.digest_key, lambda _: "", now, self.workshop)
 
 
 def year(folder: Path) -> dict[str, Any]:
@@ -252,6 +254,7 @@ def year(folder: Path) -> dict[str, Any]:
     began = time.perf_counter()
     outcome = hub.intake.run(found, found.feeds[0], {"directory": str(folder / "year")}, full=True, who="bench", progress=watch)
     seconds = time.perf_counter() - began
+    hub.workshop.close()
     assert outcome.pull.state == "succeeded", outcome.pull
     return {
         "records": outcome.pull.stored,
