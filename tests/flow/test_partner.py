@@ -758,13 +758,14 @@ def test_withheld_and_unknown_answer_alike(evident):
 
 
 def test_a_ledger_that_holds_what_the_city_never_signed_proves_nothing(evident):
-    """The hub alone can put a note on a ledger of its own making; only the city's key makes it the city's."""
+    """The hub can put any note on a ledger of its own; only the city's key makes it the city's."""
 
     def on_a_ledger(raw):
         root = merkle.root_of([merkle.leaf_hash(raw)])
         checkpoint = note.Checkpoint(made.card.hub, 1, root).text()
         signed_one = note.sign(checkpoint, [made.ring.signer("ledger", "hub")]).decode()
-    """The hub can put any note on a ledger of its own; only the city's key makes it the city's."""
+        proof = f"c2sp.org/tlog-proof@v1\nindex 0\n\n{signed_one}"
+        return made.bundle | {"note": raw.decode(), "proof": proof}
 
     made, raw = evident, evident.bundle["note"].encode()
     audit.check_evidence(on_a_ledger(raw), made.card.hub, made.key, made.trust)
