@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -132,16 +132,16 @@ class Hub:
         self.ledger = Ledger(
             self.store, HeadFile(head), LedgerSeal(ring.signer("ledger", HUB)), settings.hub.name, self._trust
         )
+        self.workshop = Workshop(settings.kinds_folder, settings.kinds, self._secrets.digest_key)
+        self.desk = Desk(self.ledger, settings.kinds, lambda: self.framework, self.workshop, self.now)
         self.ledger.open()
         self._mark(demo)
         self._issuers: dict[str, Issuer] = {}
         self._connection = connection or settings.connection
         self.digest_key = self._secrets.digest_key
-        self.workshop = Workshop(settings.kinds_folder, settings.kinds, self.digest_key)
         self.intake = Intake(
             self.ledger, settings.kinds, self.issuer, self.digest_key, secret or settings.secret, self.now, self.workshop
         )
-        self.desk = Desk(self.ledger, settings.kinds, lambda: self.framework, self.workshop, self.now)
         self.nightly = Nightly(
             self.intake, self.issuer(HUB), lambda: self.framework, settings.kinds, settings.declarations,
             self._connection, settings.zone, self.now,
@@ -190,7 +190,10 @@ class Hub:
         if origin == HUB:
             return Pin(self.framework.hub_first_key, "self")
         member = self.framework.members.get(origin)
-        return Pin(member.first_key, member.custody) if member else None
+        if member is not None:
+            return Pin(member.first_key, member.custody)
+        # Of who is a member no longer, what was accepted stays verifiable.
+        return self.desk.past_pin(origin)
 
     def _http_key(self, keyid: str) -> HttpKey | None:
         for code, member in self.framework.members.items():
@@ -365,7 +368,11 @@ class Server:
         self._thread = threading.Thread(target=self._server.run, name="web", daemon=True)
         self._scheduler = BackgroundScheduler(timezone="Asia/Shanghai") if tick else None
         if self._scheduler is not None:
-            self._scheduler.add_job(tick, "interval", minutes=1, max_instances=1, coalesce=True, misfire_grace_time=None)
+            # The first at once: a new hub shows its cities without a minute's wait.
+            self._scheduler.add_job(
+                tick, "interval", minutes=1, max_instances=1, coalesce=True, misfire_grace_time=None,
+                next_run_time=datetime.now(UTC),
+            )  # fmt: skip
 
     def start(self) -> None:
         self._thread.start()

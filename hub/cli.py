@@ -25,7 +25,7 @@ from rich.table import Table
 
 from adapters import declaration as declarations
 from adapters.base import SourceError
-from adapters.declaration import Declaration
+from adapters.declaration import Declaration, Feed
 from adapters.declared import DeclarationError, read_yaml
 from hub import app, audit, demo as demonstration, framework as rules, partner as node_room, settings as configuration
 from hub.errors import ConfigError, HubError
@@ -127,9 +127,8 @@ def demo(once: bool, size: int | None, host: str, port: int, data: Path | None, 
     settings = configuration.load(config)
     port = 0 if once and port == 8470 else port
     with demonstration.opened(settings, data or ROOT / "var" / "demo", host, port, size=size) as running:
-        running.server.start()
         with progress_bar(json_) as progress:
-            done = running.run(progress)
+            done = running.start(progress)
         say(done, json_, lambda: _demo_table(done))
         if not once:
             err.print(f"\n状态页 status page: {running.hub.url}/   (Ctrl-C stops)")
@@ -166,7 +165,7 @@ def serve(host: str | None, port: int | None, data: Path | None, config: Path) -
     hub = start_hub(settings, port=bound.getsockname()[1])
     server = app.Server(hub.web(), bound, hub.tick)
     server.start()
-    err.print(f"{hub.url}/ — {len(hub.sources())} jurisdictions pulled here, ledger of {hub.store.size()} entries (Ctrl-C stops)")
+    err.print(f"{hub.url}/ — pulls {len(hub.sources())} jurisdictions, ledger of {hub.store.size()} entries (Ctrl-C stops)")
     wait_for_stop()
     server.stop()
     hub.close()
@@ -177,7 +176,7 @@ def start_hub(settings: Settings, port: int | None = None) -> app.Hub:
     folder = settings.hub.data
     app.refuse_other_purpose(folder, False)
     if not (folder / "keys" / f"ledger.{HUB}.key").exists():
-        raise ConfigError([f"{folder}/keys: this hub has no keys yet; run `python3 run.py keys init`"])
+        raise ConfigError([f"{folder}/keys: this hub has no keys yet; run `python3 run.py keys init --data {folder}`"])
     return app.Hub(settings, folder, KeyRing(folder / "keys", settings.secret(settings.hub.passphrase)), port=port)
 
 
@@ -294,6 +293,12 @@ def keys_card(url: str | None, data: Path | None, config: Path) -> None:
     click.echo(json.dumps(asdict(found), indent=1))
 
 
+def _print_problems(rows: list[dict[str, Any]]) -> None:
+    for row in rows:
+        if row["problem"]:
+            out.print(f"{row['code']} {row['feed']}: {row['problem']}", markup=False, highlight=False, soft_wrap=True)
+
+
 def _print_rows(rows: list[dict[str, Any]], names: tuple[str, ...]) -> None:
     table = Table()
     for name in names:
@@ -326,13 +331,38 @@ def adapters_check(codes: tuple[str, ...], config: Path, json_: bool) -> None:
     """Lint declarations offline, each against its sample (all unless told)."""
     settings = configuration.load(config)
     fields = {name: list(kind.fields) for name, kind in settings.kinds.items()}
-    problems = []
+    problems, feeds = [], []
     for code in codes or sorted(settings.declarations):
-        problems += declarations.lint(_declaration(settings, code), fields)
-    checked = len(codes or settings.declarations)
-    say({"checked": checked, "problems": problems}, json_,
-        lambda: out.print("\n".join(problems) or f"{checked} declarations hold 适配声明无误", markup=False, highlight=False, soft_wrap=True))  # fmt: skip
+        declaration = _declaration(settings, code)
+        problems += declarations.lint(declaration, fields)
+        for feed in declaration.feeds:
+            found = _sample_counts(settings, feed)
+            feeds.append({"code": code, "feed": feed.name} | found)
+            if found["rows"] and not found["records"]:
+                problems.append(f"{code} {feed.name}: no row of the sample becomes a record: {found['first_problem']}")
+
+    def lines() -> None:
+        _print_rows(feeds, ("code", "feed", "rows", "records", "quarantined"))
+        for problem in problems:
+            err.print(problem, markup=False, highlight=False, soft_wrap=True)
+        if not problems:
+            out.print(f"{len({row['code'] for row in feeds})} declarations hold 适配声明无误")
+
+    say({"checked": len(codes or settings.declarations), "feeds": feeds, "problems": problems}, json_, lines)
     sys.exit(2 if problems else 0)
+
+
+def _sample_counts(settings: Settings, feed: Feed) -> dict[str, Any]:
+    """How many rows of a feed's sample become records, and why the first other one does not."""
+    counts: dict[str, Any] = {"rows": 0, "records": 0, "quarantined": 0, "first_problem": ""}
+    try:
+        for shown in _previewed(settings, feed, None):
+            counts["rows"] += 1
+            counts["quarantined" if "quarantined" in shown else "records"] += 1
+            counts["first_problem"] = counts["first_problem"] or shown.get("quarantined", "")
+    except (SourceError, DeclarationError, OSError) as error:
+        counts["first_problem"] = str(error)
+    return counts
 
 
 @adapters_group.command("preview")
@@ -345,7 +375,10 @@ def adapters_preview(code: str, feed: str | None, rows: int, config: Path, json_
     """Show rows of a city's sample and the records they become, sealed groups masked."""
     settings = configuration.load(config)
     shown = []
-    for each in _declaration(settings, code).feeds:
+    feeds = _declaration(settings, code).feeds
+    if feed not in (None, *(each.name for each in feeds)):
+        raise ConfigError([f"{code} has no feed {feed}; known: {', '.join(each.name for each in feeds)}"])
+    for each in feeds:
         if feed in (None, each.name):
             shown += list(_previewed(settings, each, rows))
 
@@ -356,7 +389,7 @@ def adapters_preview(code: str, feed: str | None, rows: int, config: Path, json_
     say({"rows": shown}, json_, lines)
 
 
-def _previewed(settings: Settings, feed: Any, limit: int) -> Iterator[dict[str, Any]]:
+def _previewed(settings: Settings, feed: Feed, limit: int | None) -> Iterator[dict[str, Any]]:
     mapper, kind = feed.mapper(), settings.kinds[feed.kind]
     for page in feed.sample_source().pages(None):
         for row in page.rows[:limit]:
@@ -368,7 +401,8 @@ def _previewed(settings: Settings, feed: Any, limit: int) -> Iterator[dict[str, 
             except (SourceError, HubError) as error:
                 shown["quarantined"] = str(error)
             yield shown
-        return
+        if limit is not None:
+            return
 
 
 @adapters_group.command("diff")
@@ -400,6 +434,10 @@ def pull(codes: tuple[str, ...], full: bool, data: Path | None, config: Path, js
     """Pull jurisdictions now (all of the hub's own unless told)."""
     settings = loaded(config, data)
     with opened_hub(settings) as hub:
+        pulled = {each.code for each in hub.sources()}
+        for code in codes:
+            if _declaration(settings, code).code not in pulled:
+                raise ConfigError([f"{code} signs for itself: its own node pulls it with `partner collect`"])
         wanted = [_declaration(settings, code) for code in codes] or hub.sources()
         with progress_bar(json_) as progress:
             outcomes = [outcome for each in wanted for outcome in hub.pull(each, who="operator", full=full, progress=progress)]
@@ -408,8 +446,13 @@ def pull(codes: tuple[str, ...], full: bool, data: Path | None, config: Path, js
 
 def _tell_pulls(outcomes: list[Outcome], json_: bool) -> None:
     rows = [asdict(outcome.pull) for outcome in outcomes]
-    names = ("code", "feed", "state", "read", "stored", "unchanged", "retracted", "quarantined", "problem")
-    say({"pulls": rows}, json_, lambda: _print_rows(rows, names))
+    names = ("code", "feed", "state", "read", "stored", "unchanged", "retracted", "quarantined")
+
+    def lines() -> None:
+        _print_rows(rows, names)
+        _print_problems(rows)
+
+    say({"pulls": rows}, json_, lines)
     if any(row["state"] != "succeeded" for row in rows):
         sys.exit(3)
 
@@ -564,9 +607,15 @@ def partner_init(
     except (ValueError, TypeError, HubError) as error:
         raise ConfigError([f"{card_file}: not a connection card; get it with `python3 run.py keys card`"]) from error
     settings = configuration.load(config)
+    if origin not in settings.framework.members and origin not in settings.regions:
+        raise ConfigError([f"{origin} is neither a member nor a region of catalogue/regions.yaml; check the code, or add it there"])
     made = node_room.init(data, NodeFile(found, origin, ca_file, proxy), _ring(data, passphrase), app.clock(settings))
+    block = (
+        f'  "{origin}":\n    name: {{zh: {settings.regions.get(origin, origin)}, en: {origin}}}\n    tier: county   # city, county or town\n'
+        f"    custody: self\n    first_key: {made['first_key']}\n    http_keys: [\"{made['http_key']}\"]"
+    )
     say(made, json_, lambda: out.print(
-        f'"{origin}": custody: self\n  first_key: {made["first_key"]}\n  http_keys: ["{made["http_key"]}"]',
+        f"For the hub's framework.yaml, below `members:` (and {origin} into the agreement's own members):\n{block}",
         markup=False, highlight=False, soft_wrap=True))  # fmt: skip
 
 
@@ -649,5 +698,12 @@ def partner_export(folder: Path, how: str, data: Path, passphrase: str, config: 
     """Write what this city may see for its own system: CSV, JSON lines, or a read-only SQL view in a SQLite file."""
     with _node(data, passphrase, config) as (node, settings):
         files = export_records(folder, how, node.records, settings.kinds)
-    say({"files": files}, json_, lambda: _print_rows(files, ("kind", "records", "file")))
+        unknown = sorted({row.kind for row in node.copy_store.series() if row.standing} - set(settings.kinds))
+
+    def lines() -> None:
+        _print_rows(files, ("kind", "records", "file"))
+        for kind in unknown:
+            err.print(f"left out: {kind} is held and not declared here; put its file into {config / 'kinds'}", markup=False)
+
+    say({"files": files, "left_out": unknown}, json_, lines)
 

@@ -5,6 +5,7 @@ same data, and nothing signed twice.
 """
 
 import secrets
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -70,6 +71,7 @@ class Demo:
             http_keys={code: [each["http_key"]] for code, each in registered.items()},
             connection=self._connection, secret=self._secret, now=now,
         )  # fmt: skip
+        self._working = threading.Lock()
         self.server = app.Server(self.hub.web(), self._bound, self.tick)
         self.nodes = {
             code: Node(folder / f"node-{code}", rings[code], settings.kinds, now) for code in registered
@@ -91,8 +93,18 @@ class Demo:
 
     # --- the job ---
 
+    def start(self, progress: Progress | None = None) -> dict[str, Any]:
+        """Serve, and do the job before the first tick may."""
+        with self._working:
+            self.server.start()
+            return self._run(progress)
+
     def run(self, progress: Progress | None = None) -> dict[str, Any]:
         """Pull every jurisdiction, push from the nodes, reconcile today's night, pull and verify a copy; the summary."""
+        with self._working:
+            return self._run(progress)
+
+    def _run(self, progress: Progress | None) -> dict[str, Any]:
         began = time.monotonic()
         outcomes: dict[str, list[Outcome]] = {}
         for declaration in self.hub.sources():
@@ -109,7 +121,9 @@ class Demo:
 
     def collect(self, code: str, node: Node, progress: Progress | None = None) -> list[Outcome]:
         """A city's own node pulls its city's system and signs what is new."""
-        declaration = self.settings.declarations[code]
+        declaration = self.settings.declarations.get(code)
+        if declaration is None:
+            return []
         intake = Intake(node.own, node.kinds, node.issuer, node.digest_key, self._secret, self.hub.now)
         connection = self._connection(code)
         return [
@@ -118,7 +132,15 @@ class Demo:
         ]
 
     def tick(self) -> None:
-        """What a minute brings: the hub's own tick, and the nodes' collect, push and pull."""
+        """What a minute brings, unless the job is still at it: the hub's own tick, the nodes' collect, push and pull."""
+        if not self._working.acquire(blocking=False):
+            return
+        try:
+            self._tick()
+        finally:
+            self._working.release()
+
+    def _tick(self) -> None:
         self.hub.tick()
         for code, node in self.nodes.items():
             self.collect(code, node)

@@ -11,14 +11,14 @@ from typing import Any
 
 import msgspec
 
-from hub import batch, merkle, note, record
+from hub import batch, merkle, note
 from hub.audit import BUNDLE
 from hub.batch import Batch
 from hub.canonical import b64
 from hub.errors import KeyRefused, NotFound, RecordError
 from hub.framework import HUB, Decision, Framework, correspondents
 from hub.kinds import Kind
-from hub.ledger import Ledger, Submission
+from hub.ledger import Ledger, Pin, Submission
 from hub.record import Leaf
 from hub.store.base import Acked, Entry, Held, Pull
 from hub.workshop import Workshop
@@ -154,12 +154,26 @@ class Desk:
         chains = {
             chain.origin: [entry.note.decode() for entry in store.key_entries(chain.origin)] for chain in store.chains()
         }
-        return self._framework().view_for(owner, self._now().date()) | {
+        view = self._framework().view_for(owner, self._now().date())
+        members = self._framework().members
+        past = {chain.origin: self.past_pin(chain.origin) for chain in store.chains() if chain.origin not in members}
+        gone = {origin: pin for origin, pin in past.items() if pin is not None and origin != HUB}
+        view["pins"] = {origin: pin.first_key for origin, pin in gone.items()} | view["pins"]
+        return view | {
             "hub": self.ledger.hub,
             "kinds": {name: kind.json_schema() for name, kind in sorted(self.kinds.items())},
             "keys": chains,
-            "custody": {code: member.custody for code, member in sorted(self._framework().members.items())},
+            "custody": {origin: pin.custody for origin, pin in gone.items()}
+            | {code: member.custody for code, member in sorted(members.items())},
         }
+
+    def past_pin(self, origin: str) -> Pin | None:
+        """The first key of an origin as it stands on the ledger, whether or not it is a member still."""
+        first = self.ledger.store.entry_at(origin, 1)
+        if first is None:
+            return None
+        entry = batch.parse(self.ledger.hub, note.parse(first.note).text)
+        return Pin(first.text_hash, entry.custody) if isinstance(entry, batch.KeyEntry) else None
 
     def evidence(self, owner: str, kind: str, origin: str, id: str) -> dict[str, Any]:
         """The evidence bundle of a record's current revision, cut to what this partner may see."""

@@ -83,7 +83,6 @@ class Issuer:
     ) -> None:
         self.ledger, self.origin = ledger, origin
         self._signers, self._id_key, self._digest_key, self._now = signers, id_key, digest_key, now
-        self._salt = salts()
 
     def draft(self, kind: Kind, source_key: str, body: dict[str, Any]) -> Draft:
         """The draft of a body that its kind accepted."""
@@ -118,7 +117,8 @@ class Issuer:
             return issued
 
     def _seal(self, drafts: Sequence[Draft]) -> list[Leaf]:
-        known, at = self.known(drafts), stamp(self._now())
+        # Salts of its own for each call: threads may share an issuer.
+        known, at, salt = self.known(drafts), stamp(self._now()), salts()
         leaves: list[Leaf] = []
         for draft in drafts:
             before = known.get((draft.kind.name, draft.id))
@@ -128,12 +128,12 @@ class Issuer:
             if draft.content is None and (before is None or before.op == "retract"):
                 continue
             rev = before.rev + 1 if before else 1
-            leaves.append(self._leaf(draft, rev, at))
+            leaves.append(self._leaf(draft, rev, at, salt))
             known[draft.kind.name, draft.id] = Known(rev, leaves[-1].op, draft.digest, 0)
         return leaves
 
-    def _leaf(self, draft: Draft, rev: int, at: str) -> Leaf:
-        place = {"origin": self.origin, "id": draft.id, "rev": rev, "at": at, "salt": self._salt}
+    def _leaf(self, draft: Draft, rev: int, at: str, salt: Callable[[], str]) -> Leaf:
+        place = {"origin": self.origin, "id": draft.id, "rev": rev, "at": at, "salt": salt}
         if draft.content is None:
             return record.retract(draft.kind, reason=draft.reason, **place)  # type: ignore[arg-type]
         return record.seal(draft.kind, draft.content, **place)  # type: ignore[arg-type]

@@ -307,6 +307,13 @@ class Node:
     def _receive(self, raw: bytes, disclosures: Iterable[str]) -> Leaf:
         return record.receive(self.kinds, raw, list(disclosures), self.digest_key, complete=False)
 
+    def _origins(self, page: _Page) -> Iterator[str]:
+        for _, raw, _ in page.entries:
+            try:
+                yield batch.parse(self.hub, note.parse(raw).text).origin
+            except RecordError:
+                continue
+
     def _keep(self, page: _Page, published: Checkpoint) -> int:
         """Append a page's entries, or, where it brings none, hold the checkpoint against the copy."""
         size, promised = self.copy_store.size(), self._promised()
@@ -328,6 +335,13 @@ class Node:
             if promised is None or upto >= promised.size:
                 self.copy_store.put(_PROMISED, page.checkpoint.decode() if upto < published.size else "")
 
+        unnamed = {origin for origin in self._origins(page) if self._trust(origin) is None}
+        if unnamed:
+            raise Unreachable(
+                f"the hub has entries of {', '.join(sorted(unnamed))} and has not said which first key is theirs",
+                where="/v1/framework",
+                mend="pull again later; the hub's operator restarts `serve` after a change of framework.yaml",
+            )
         try:
             self.copy.append([Submission(raw, leaves) for _, raw, leaves in page.entries], promise, seal=seal)
         except (ChainError, KeyRefused, RecordError) as error:

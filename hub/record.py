@@ -18,7 +18,6 @@ import msgspec
 
 from hub.canonical import b64url, encode, require, unb64url
 from hub.errors import HubError, Problem, RecordError
-from hub.merkle import leaf_hash
 
 MOST_PROBLEMS = 100
 RETRACT_REASONS = ("vanished", "withdrawn", "corrected", "erased")

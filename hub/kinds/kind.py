@@ -13,7 +13,6 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from hub.canonical import encode
 from hub.errors import KindError, Problem
 from hub.kinds import explain
 from hub.kinds.checkdigits import is_birthplace, is_resident_id
