@@ -11,7 +11,7 @@ from typing import Any
 
 from hub import record
 from hub.framework import HUB, Change, Framework, diff, from_texts
-from hub.intake import Issuer
+from hub.intake import Draft, Issuer
 from hub.kinds import Kind
 from hub.store.base import Store
 
@@ -35,19 +35,23 @@ def announce(store: Store, issuer: Issuer, kind: Kind, framework: Framework, on:
     """Publish what changed since the last announcement, by text or by date; gives who gained or lost what."""
     old = texts_on_ledger(store, kind)
     new = {name: framework.text(name) for name in framework.agreements}
-    last = store.get(_ANNOUNCED)
+    last = (store.get(_ANNOUNCED) or "").partition(" ")[0]
     if old == new and last == on.isoformat():
         return []
     before = from_texts(old)
     changes = diff(before, framework, on, was=date.fromisoformat(last)) if last else []
-    drafts = []
+    mark = f"{on.isoformat()} {sha256(b''.join(new[name] for name in sorted(new))).hexdigest()}"
+    ended = [issuer.id_of(kind.name, f'["{name}"]') for name in sorted(old.keys() - new.keys())]
+    drafts = [Draft(kind, id, None, "withdrawn") for id in ended]
     for name, text in sorted(new.items()):
         if old.get(name) != text:
             drafts.append(issuer.draft(kind, f'["{name}"]', _body(store, issuer, kind, name, text, framework)))
 
     def tell() -> None:
-        store.add_notices(notices(changes, before, framework, store.size()))
-        store.put(_ANNOUNCED, on.isoformat())
+        # Another process may have announced the very same meanwhile: its notices stand.
+        if store.get(_ANNOUNCED) != mark:
+            store.add_notices(notices(changes, before, framework, store.size()))
+            store.put(_ANNOUNCED, mark)
 
     issuer.issue(drafts, tell)
     return changes

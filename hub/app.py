@@ -5,6 +5,7 @@ and never served as a real one. Nothing here decides anything: rooms do.
 """
 
 import fcntl
+import logging
 import os
 import socket
 import threading
@@ -41,6 +42,7 @@ from hub.wire import Gate, HttpKey, authority
 from hub.workshop import Workshop
 
 THREADS = 8
+_log = logging.getLogger("hub.app")
 MARK = "DEMO"
 _DEMO = "demo"
 
@@ -122,6 +124,7 @@ class Hub:
         """`first_keys` and `http_keys` are of self members made at run time; `connection` and `secret` replace settings'."""
         refuse_other_purpose(folder, demo)
         self.settings, self.folder, self.demo = settings, folder, demo
+        self.stopping = threading.Event()
         self.now = now or clock(settings)
         self._ring = ring
         self._secrets = ring.secrets()
@@ -136,6 +139,7 @@ class Hub:
         self.desk = Desk(self.ledger, settings.kinds, lambda: self.framework, self.workshop, self.now)
         self.ledger.open()
         self._mark(demo)
+        self._refuse_other_custody()
         self._issuers: dict[str, Issuer] = {}
         self._connection = connection or settings.connection
         self.digest_key = self._secrets.digest_key
@@ -154,7 +158,11 @@ class Hub:
         )  # fmt: skip
         for origin in [HUB, *self.custodial()]:
             self.issuer(origin)
-        announce(self.store, self.issuer(HUB), settings.kinds[FRAMEWORK_KIND], self.framework, self.now().date())
+
+    def announce(self) -> None:
+        """Put the framework in force on the ledger; only who serves does, so that a command beside it changes nothing."""
+        kind = self.settings.kinds[FRAMEWORK_KIND]
+        announce(self.store, self.issuer(HUB), kind, self.framework, self.now().date())
 
     def close(self) -> None:
         self.workshop.close()
@@ -171,6 +179,19 @@ class Hub:
             raise HubError("a demo ledger is never served as a real one", where=str(self.folder), mend="use another --data")
 
     # --- keys and trust ---
+
+    def _refuse_other_custody(self) -> None:
+        """What the framework says of a member's first key and custody must be what its entries on the ledger say."""
+        wrong = []
+        for chain in self.store.chains():
+            past, member = self.desk.past_pin(chain.origin), self.framework.members.get(chain.origin)
+            if member is not None and past is not None and (member.custody, member.first_key) != (past.custody, past.first_key):
+                wrong.append(
+                    f"framework.yaml: members.{chain.origin}: custody or first_key is not that of its entries on this ledger; "
+                    "put back what was there (a custody once begun cannot be handed over yet)"
+                )
+        if wrong:
+            raise ConfigError(wrong)
 
     def _pinned(
         self, framework: Framework, first_keys: Mapping[str, str], http_keys: Mapping[str, list[str]]
@@ -268,17 +289,26 @@ class Hub:
             if not mine:
                 return
             now = self.now()
-            announce(self.store, self.issuer(HUB), self.settings.kinds[FRAMEWORK_KIND], self.framework, now.date())
+            self.announce()
             started = {pull.code: datetime.fromisoformat(pull.started) for pull in self.store.last_pulls()}
             for declaration in self.sources():
                 last = started.get(declaration.code)
+                if self.stopping.is_set():
+                    return
                 if last is None or now - last >= self.settings.hub.pull_every:
-                    self.pull(declaration, who="schedule")
+                    self._pull_guarded(declaration)
             due: dict[str, list[str]] = {}
             for agreement, night in self.nightly.due():
                 due.setdefault(agreement, []).append(night)
             for agreement, nights in due.items():
                 self.reconcile(agreement, nights)
+
+    def _pull_guarded(self, declaration: Declaration) -> None:
+        """One city's unforeseen error must not stop the others; its run stays without an end, and shows so."""
+        try:
+            self.pull(declaration, who="schedule")
+        except Exception as error:
+            _log.error("pull of %s broke off: %s", declaration.code, type(error).__name__)
 
     # --- serving ---
 
@@ -337,6 +367,14 @@ def _only_one(path: Path) -> Iterator[bool]:
         yield False
     finally:
         os.close(handle)
+
+
+def refuse_open_http(hub: HubSettings) -> None:
+    """Plain HTTP is for loopback, and for an address that a TLS proxy named by public_url stands before."""
+    loopback = hub.host in ("localhost", "::1") or hub.host.startswith("127.")
+    if not loopback and not (hub.public_url or "").startswith("https://"):
+        raise ConfigError([f"--host {hub.host}: the hub speaks plain HTTP; set public_url to the https:// address of the "
+                           "TLS proxy before it, or listen on 127.0.0.1"])  # fmt: skip
 
 
 def bind(host: str, port: int) -> socket.socket:

@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
@@ -28,7 +28,7 @@ from adapters.base import SourceError
 from adapters.declaration import Declaration, Feed
 from adapters.declared import DeclarationError, read_yaml
 from hub import app, audit, demo as demonstration, framework as rules, partner as node_room, settings as configuration
-from hub.errors import ConfigError, HubError
+from hub.errors import ConfigError, HubError, Locked
 from hub.export import export_records
 from hub.framework import HUB
 from hub.intake import Intake, Outcome
@@ -161,12 +161,15 @@ def serve(host: str | None, port: int | None, data: Path | None, config: Path) -
     """Run the hub on the operator's configuration: web, scheduled pulls and nights."""
     settings = app.with_data(configuration.load(config), data, host, port)
     app.refuse_other_purpose(settings.hub.data, False)
+    app.refuse_open_http(settings.hub)
     bound = app.bind(settings.hub.host, settings.hub.port)
     hub = start_hub(settings, port=bound.getsockname()[1])
+    hub.announce()
     server = app.Server(hub.web(), bound, hub.tick)
     server.start()
     err.print(f"{hub.url}/ — pulls {len(hub.sources())} jurisdictions, ledger of {hub.store.size()} entries (Ctrl-C stops)")
     wait_for_stop()
+    hub.stopping.set()
     server.stop()
     hub.close()
 
@@ -184,8 +187,12 @@ def start_hub(settings: Settings, port: int | None = None) -> app.Hub:
 def opened_hub(settings: Settings) -> Iterator[app.Hub]:
     """The hub of a data folder; that of a demo comes with its sample cities."""
     if (settings.hub.data / app.MARK).exists():
-        with demonstration.opened(settings, settings.hub.data) as running:
-            yield running.hub
+        with ExitStack() as stack:
+            try:
+                hub = stack.enter_context(demonstration.opened(settings, settings.hub.data)).hub
+            except Locked:
+                hub = stack.enter_context(demonstration.beside(settings, settings.hub.data))
+            yield hub
         return
     hub = start_hub(settings)
     try:
@@ -466,7 +473,10 @@ def _tell_pulls(outcomes: list[Outcome], json_: bool) -> None:
 def reconcile(agreement: str | None, night: str | None, data: Path | None, config: Path, json_: bool) -> None:
     """Run a night now: compare whole ranges, repair, report. Exit 4 when differences remain."""
     with opened_hub(loaded(config, data)) as hub:
-        day = night or hub.now().date().isoformat()
+        today = hub.now().date().isoformat()
+        day = night or today
+        if day > today:
+            raise ConfigError([f"--night {day}: that night has not come yet"])
         names = [agreement] if agreement else sorted(hub.framework.agreements)
         with progress_bar(json_) as progress:
             nights = [each for name in names for each in hub.reconcile(name, [day], progress)]

@@ -4,6 +4,8 @@ Everything below the sample cities is what a real hub runs. A second start on th
 same data, and nothing signed twice.
 """
 
+import fcntl
+import os
 import secrets
 import threading
 import time
@@ -15,9 +17,9 @@ from typing import Any
 from adapters.sample.cities import SampleCities
 from hub import app, partner
 from hub.app import Hub
-from hub.errors import HubError
+from hub.errors import HubError, Locked
 from hub.intake import Intake, Outcome, Progress
-from hub.keys import KeyRing, write_private
+from hub.keys import KeyRing, list_keys, pin_of, write_private
 from hub.partner import Node, NodeFile
 from hub.settings import Settings, secret
 
@@ -44,12 +46,41 @@ def _size(folder: Path, size: int | None) -> int:
     return size or SIZE
 
 
+def _only_one(folder: Path) -> int:
+    """The lock of a running demo; Locked where one runs on this folder already."""
+    handle = os.open(folder / "running.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise Locked("this demo is running", where=str(folder), mend="see its page, or stop it with Ctrl-C first") from None
+    return handle
+
+
+@contextmanager
+def beside(settings: Settings, folder: Path) -> Iterator[Hub]:
+    """The hub of a demo that is running elsewhere, to look at: without its cities and nodes."""
+    settings = app.as_demo(settings, folder, settings.hub.host, settings.hub.port)
+    first, http = {}, {}
+    for home in folder.glob("node-*"):
+        code = home.name.removeprefix("node-")
+        first[code] = pin_of((home / "keys" / f"first.{code}.note").read_bytes())
+        http[code] = [info.vkey for info in list_keys(home / "keys") if info.role == "http"]
+    ring = KeyRing(folder / "keys", passphrase(folder))
+    hub = Hub(settings, folder, ring, demo=True, first_keys=first, http_keys=http)
+    try:
+        yield hub
+    finally:
+        hub.close()
+
+
 class Demo:
     """An open demo: sample cities, hub, server and the nodes of the cities that sign for themselves."""
 
     def __init__(self, settings: Settings, folder: Path, host: str, port: int, *, size: int | None) -> None:
         """`size` is how many records each sample feed begins with; a folder keeps the size it was made with."""
         app.refuse_other_purpose(folder, True)
+        self._lock = _only_one(folder)
         self.cities = SampleCities(folder / "cities", size=_size(folder, size))
         self.cities.__enter__()
         self._bound = app.bind(host, port)
@@ -85,17 +116,20 @@ class Demo:
         return found if found is not None else secret(reference, self.settings.folder)
 
     def close(self) -> None:
+        self.hub.stopping.set()
         self.server.stop()
         for node in self.nodes.values():
             node.close()
         self.hub.close()
         self.cities.__exit__(None, None, None)
+        os.close(self._lock)
 
     # --- the job ---
 
     def start(self, progress: Progress | None = None) -> dict[str, Any]:
         """Serve, and do the job before the first tick may."""
         with self._working:
+            self.hub.announce()
             self.server.start()
             return self._run(progress)
 

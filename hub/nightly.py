@@ -17,7 +17,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from adapters.declaration import Declaration
-from hub.errors import Fenced, HubError
+from hub.errors import ConfigError, Fenced
 from hub.framework import Agreement, Framework
 from hub.intake import Intake, Issuer, Outcome, Progress, Reference, stamp
 from hub.kinds import Kind
@@ -116,6 +116,7 @@ class Nightly:
 
     def run(self, agreement: str, nights: list[str], progress: Progress | None = None) -> list[Night]:
         """Claim, compare once, commit each night; gives those this run committed (none where another has them)."""
+        self._refuse_odd(agreement, nights)
         token = secrets.token_hex(16)
         held = [night for night in sorted(nights) if self._claim(agreement, night, token)]
         if not held:
@@ -132,6 +133,18 @@ class Nightly:
             # What the first of several missed nights repaired is not repaired again by the next.
             comparison = replace(comparison, repaired=0, retracted=0, equal=comparison.equal + comparison.repaired)
         return done
+
+    def _refuse_odd(self, agreement: str, nights: list[str]) -> None:
+        agreements = self._framework().agreements
+        if agreement not in agreements:
+            raise ConfigError([f"no agreement {agreement}; known: {', '.join(sorted(agreements))}"])
+        for night in nights:
+            try:
+                day = date.fromisoformat(night)
+            except ValueError:
+                day = None
+            if day is None or day.isoformat() != night or not agreements[agreement].holds(day):
+                raise ConfigError([f"night {night} of {agreement}: expected a date of the agreement, YYYY-MM-DD"])
 
     def _claim(self, agreement: str, night: str, token: str) -> bool:
         now = self._now()
@@ -168,7 +181,8 @@ class Nightly:
                 outcome = self._intake.run(
                     declaration, feed, self._connection(code), full=True, who=f"night {agreement}", progress=progress
                 )
-            except (HubError, OSError):
+            except Exception:
+                # Whatever it was, the other cities are compared; this one is named, and its open differences stay open.
                 reached = False
             else:
                 comparison.take(outcome)

@@ -11,6 +11,8 @@ Pure: salts, times and keys are arguments.
 import hmac
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -39,8 +41,17 @@ def is_origin(text: str) -> bool:
 
 
 def is_time(text: str) -> bool:
-    """Whether a text is a time as records and notes write it: seconds and an explicit offset."""
-    return _time(text) is not None
+    """Whether a text is a time as records and notes write it: a real day and time, seconds and an explicit offset."""
+    return _time(text) is not None and _is_real(text)
+
+
+@lru_cache(maxsize=4096)
+def _is_real(text: str) -> bool:
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 class KindLike(Protocol):
@@ -207,7 +218,7 @@ def parse(raw: bytes) -> Record:
         raise RecordError("not a record", where="record", mend="see the record format in the partner guide") from error
     if encode(record) != raw:
         raise RecordError("not canonical JSON (RFC 8785)", where="record", mend="sort keys, no blanks, no duplicates")
-    if not _head(f"{record.origin} {record.kind} {record.id} {record.at}"):
+    if not (_head(f"{record.origin} {record.kind} {record.id} {record.at}") and _is_real(record.at)):
         raise RecordError("origin, kind, id or time is malformed", where="record")
     if not 1 <= record.rev <= 2**31 or len(record.salt) != 22:
         raise RecordError("rev or salt is malformed", where="record")

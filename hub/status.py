@@ -13,7 +13,6 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from hub import __version__, batch, note
-from hub.batch import Batch
 from hub.canonical import b64
 from hub.framework import HUB, Framework, Member
 from hub.ledger import Ledger
@@ -73,7 +72,7 @@ class Status:
             key=lambda row: (ORDER.index(row["state"]), row["code"]),
         )
         numbers = {
-            "records_today": self._records_of(now.date()),
+            "records_today": self._store.stored_on(now.date().isoformat()),
             "records": sum(row.standing for row in self._store.series() if row.origin != HUB),
             "open_differences": len(self._store.differences()),
             "quarantined": sum(row["quarantined"] for row in jurisdictions),
@@ -131,11 +130,11 @@ class Status:
         return Feeds(min(good.values()) if good and whole else None, max(ended, default=None), tuple(newest.values()))
 
     def _node(self, code: str) -> Feeds:
-        """A city's own node was well when it last pushed or pulled."""
+        """A city's own node was well when it last pushed, or pulled after it had pushed once."""
         pushes = tuple(pull for pull in self._store.last_pulls() if pull.code == code)[-1:]
         seen = [datetime.fromisoformat(acked.at) for acked in self._store.acked() if acked.partner == code]
         seen += [datetime.fromisoformat(pull.ended or pull.started) for pull in pushes]
-        return Feeds(max(seen, default=None), max(seen, default=None), pushes)
+        return Feeds(max(seen), max(seen), pushes) if pushes else Feeds(None, None, ())
 
     def _state(self, pulls: Feeds, agreed: timedelta, now: datetime) -> str:
         if any(pull.state == "failed" for pull in pulls.newest):
@@ -234,20 +233,6 @@ class Status:
                 }
             )
         return {"next": min((row["next"] for row in rows), default=None), "agreements": rows}
-
-    def _records_of(self, day: date) -> int:
-        """Records in batches whose stated time is of this day, counted back from the ledger's end."""
-        total, size = 0, self._ledger.checkpoint()[1].size
-        while size > 0:
-            first = max(0, size - 256)
-            for entry in reversed(self._store.entries(first, size - first)):
-                parsed = batch.parse(self._ledger.hub, note.parse(entry.note).text)
-                if datetime.fromisoformat(parsed.time).astimezone(self._zone).date() < day:
-                    return total
-                if isinstance(parsed, Batch) and parsed.origin != HUB:
-                    total += parsed.count
-            size = first
-        return total
 
     def _events(self, now: datetime) -> list[dict[str, Any]]:
         names = {code: member.name for code, member in self._framework().members.items()}

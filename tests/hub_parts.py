@@ -116,11 +116,13 @@ class Rig:
 
     def compose(self) -> app.Hub:
         """The hub over its folder, not served."""
-        return app.Hub(
+        hub = app.Hub(
             self.settings, self.folder / "hub", self.ring, port=self.port, now=self.clock,
             first_keys={code: made["first_key"] for code, made in self.made.items() if code in self.selves},
             http_keys={code: [made["http_key"]] for code, made in self.made.items()},
         )  # fmt: skip
+        hub.announce()
+        return hub
 
     def open(self) -> None:
         self.hub = self.compose()

@@ -237,6 +237,10 @@ class Store(Protocol):
         """The states that a city's runs ended in, by the local day they started on."""
         ...
 
+    def stored_on(self, day: str) -> int:
+        """Records and retractions stored by the runs that started on a local day."""
+        ...
+
     def last_pulls(self) -> list[Pull]:
         """Per feed the newest run and the newest one that succeeded."""
         ...

@@ -455,6 +455,10 @@ class SqliteStore:
         )
         return [(day, tuple(states.split(","))) for day, states in rows]
 
+    def stored_on(self, day: str) -> int:
+        row = self._one("SELECT coalesce(sum(stored + retracted), 0) FROM pull WHERE substr(started, 1, 10) = ?", day)
+        return int(row[0])
+
     def last_pulls(self) -> list[Pull]:
         newest = "SELECT max(number) FROM pull GROUP BY code, feed"
         good = "SELECT max(number) FROM pull WHERE state = 'succeeded' GROUP BY code, feed"
@@ -539,7 +543,11 @@ class SqliteStore:
         return [Notice(n, partner, type, json.loads(body)) for n, partner, type, body in rows]
 
     def put_acked(self, acked: Acked) -> None:
-        self._write().execute("INSERT OR REPLACE INTO acked VALUES (?, ?, ?, ?)", acked)
+        self._write().execute(
+            "INSERT INTO acked VALUES (?, ?, ?, ?) ON CONFLICT(partner) DO UPDATE SET at = excluded.at,"
+            " after = max(after, excluded.after), notice = max(notice, excluded.notice)",
+            acked,
+        )
 
     def acked(self) -> list[Acked]:
         return [Acked(*row) for row in self._db().execute("SELECT * FROM acked ORDER BY partner")]

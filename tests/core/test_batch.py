@@ -127,7 +127,7 @@ def test_no_other_spelling_of_an_entry_parses(at, extra, replaced):
     ("old", "new"),
     [
         ("seq 2", "seq 02"), ("seq 2", "seq ２"), ("seq 2", "seq 2_0"), ("count 3", "count 0"), ("count 3", "count 5001"),
-        ("origin 330483", "origin 33 0483"), ("origin 330483", "origin ../x"), (TIME, "2026-11-22 17:05"), (TIME, "2026-11-22T17:05:00Z"),
+        ("origin 330483", "origin 33 0483"), ("origin 330483", "origin ../x"), (TIME, "2026-11-22 17:05"), (TIME, "2026-11-22T17:05:00Z"), (TIME, "2026-19-39T29:59:59+08:00"), (TIME, "2026-02-30T10:00:00+08:00"),
         ("batch/v1", "batch/v2"), (f"{HUB}/", "other/"), ("origin", "Origin"), ("\ncount", "\n\ncount"), (TIME + "\n", TIME + "\nmore x\n"),
     ],
 )  # fmt: skip

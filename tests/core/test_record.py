@@ -121,7 +121,7 @@ def change(leaf, **changed):
 @pytest.mark.parametrize(
     "changed",
     [
-        {"rev": 0}, {"rev": 1.0}, {"op": "delete"}, {"id": "short"}, {"origin": "A B"}, {"kind": "case"}, {"at": "2026-11-22"},
+        {"rev": 0}, {"rev": 1.0}, {"op": "delete"}, {"id": "short"}, {"origin": "A B"}, {"kind": "case"}, {"at": "2026-11-22"}, {"at": "2026-13-22T17:03:11+08:00"}, {"at": "2026-02-30T17:03:11+08:00"},
         {"salt": ""}, {"sealed": {}}, {"sealed": {"terms": "x"}}, {"sealed": {"terms": None, "more": None}}, {"extra": 1},
         {"open": {}}, {"reason": "vanished"}, {"open": {"agreement": "x", "text": "in the open"}},
     ],

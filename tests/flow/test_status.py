@@ -34,7 +34,9 @@ def ready(town):
 
 def seen(town):
     with town.store.transaction():
-        town.store.put_acked(Acked(SELF, 1, 0, town.clock.at.isoformat()))
+        at = town.clock.at.isoformat()
+        town.store.start_pull(Pull(SELF, "push", at, "node", ended=at, state="succeeded"))
+        town.store.put_acked(Acked(SELF, 1, 0, at))
 
 
 # --- states ---
