@@ -1,12 +1,14 @@
 """A framework that changes: notices tell partners, pulls carry them out, every version is on the ledger."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from hub_parts import KINDS, bodies, rig
 
-from hub import audit, record
+from hub import app, audit, record
 from hub.announce import texts_on_ledger
+from hub.errors import ConfigError
 from hub.framework import from_texts
 
 A, B, C = "330483", "330521", "330503"
@@ -233,3 +235,58 @@ def test_every_version_in_force_is_a_record_of_the_hub(tmp_path):
         assert [each["agreement"] for each in made.nodes[C].records("framework/1")] == ["jiahu"]
         assert [each["agreement"] for each in made.nodes[CHANGXING].records("framework/1")] == ["zhewan"]
         sound(made)
+
+
+def without(framework, *codes):
+    """The framework after these members, and the agreement of Changxing, Anji and Guangde, are gone."""
+    agreements = {"jiahu": framework.agreements["jiahu"]}
+    members = {code: member for code, member in framework.members.items() if code not in codes}
+    return replace(framework, agreements=agreements, members=members)
+
+
+def test_an_agreement_that_is_gone_is_told_once_and_its_record_withdrawn(tmp_path):
+    with rig(tmp_path, pullers=(GUANGDE,)) as made:
+        made.hub.framework = without(made.hub.framework)
+        made.hub.announce()
+        size, notices = made.hub.store.size(), told(made, GUANGDE)
+        assert notices and set(texts_on_ledger(made.hub.store, KINDS["framework/1"])) == {"jiahu"}
+        for _ in range(3):
+            made.hub.announce()
+        assert (made.hub.store.size(), told(made, GUANGDE)) == (size, notices)
+        sound(made)
+
+
+def test_a_member_that_is_gone_leaves_a_ledger_that_verifies(tmp_path):
+    with rig(tmp_path, pullers=(C,)) as made:
+        made.put(GUANGDE, "case/1", bodies("case/1", GUANGDE, 2))
+        made.hub.framework = without(made.hub.framework, CHANGXING, "330523", GUANGDE)
+        made.hub.announce()
+        sound(made)
+        made.nodes[C].pull()
+        clean(made.nodes[C])
+
+
+def test_a_hub_that_is_only_looked_at_announces_nothing(tmp_path):
+    with rig(tmp_path, pullers=()) as made:
+        size = made.hub.store.size()
+        changed = replace(made.settings, framework=without(made.settings.framework))
+        looking = app.Hub(
+            changed, made.folder / "hub", made.ring, port=made.port, now=made.clock,
+            first_keys={code: made.made[code]["first_key"] for code in made.selves},
+        )  # fmt: skip
+        looking.status()
+        looking.close()
+        assert made.hub.store.size() == size
+
+
+def test_another_custody_than_the_ledgers_is_refused_at_the_start(tmp_path):
+    with rig(tmp_path, pullers=()) as made:
+        made.put(A, "case/1", bodies("case/1", A, 1))
+        made.nodes[A].push()
+        members = dict(made.settings.framework.members)
+        members[A] = replace(members[A], custody="custodial")
+        changed = replace(made.settings, framework=replace(made.settings.framework, members=members))
+        others = {code: made.made[code]["first_key"] for code in made.selves if code != A}
+        with pytest.raises(ConfigError) as caught:
+            app.Hub(changed, made.folder / "hub", made.ring, port=made.port, now=made.clock, first_keys=others)
+        assert f"members.{A}" in str(caught.value)
