@@ -400,7 +400,7 @@ class Server:
             # A little more than Flask allows: its refusal is signed, waitress's own is not.
             max_request_body_size=web.MAX_BODY + (1 << 20),
             # Bodies hold disclosures: they stay in memory and never become temporary files.
-            inbuf_overflow=16 << 20, outbuf_overflow=64 << 20,
+            inbuf_overflow=16 << 20, outbuf_overflow=64 << 20, recv_bytes=1 << 18,
             channel_timeout=60, clear_untrusted_proxy_headers=True, expose_tracebacks=False,
         )  # fmt: skip
         self._thread = threading.Thread(target=self._server.run, name="web", daemon=True)

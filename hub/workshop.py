@@ -90,6 +90,10 @@ class Workshop:
             if worker is not None:
                 worker.close()
 
+    def warm(self) -> list["Future[bytes | None]"]:
+        """Start the workers ahead of their first work; each takes a second or two, and nobody has to wait for it."""
+        return [self._threads.submit(self._ask, ("ready",)) for _ in range(self.size)]
+
     def _ask(self, question: Any) -> bytes | None:
         """A worker's answer, None where it cannot be asked this or died over it."""
         try:
@@ -155,6 +159,8 @@ def _receive(pipe: IO[bytes]) -> bytes:
 
 
 def _answer(kinds: Mapping[str, Kind], digest_key: bytes, question: Any) -> Any:
+    if question[0] == "ready":
+        return True
     if question[0] == "receive":
         _, taken, records = question
         leaves, problems = record.receive_all({name: kinds[name] for name in taken}, records, digest_key)

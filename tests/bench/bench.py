@@ -168,6 +168,8 @@ def serve(folder: str, port: Any, stop: Any) -> None:
     hub = app.Hub(loaded, home / "hub", ring, demo=True, first_keys=first, http_keys=http)
     server = app.Server(hub.web(), bound, None)
     server.start()
+    for each in hub.workshop.warm():
+        each.result()
     card = app.card(loaded, home / "hub" / "keys", hub.url)
     port.put((hub.url, card.http))
     stop.wait()
