@@ -621,9 +621,15 @@ def partner_init(
     if origin not in settings.framework.members and origin not in settings.regions:
         raise ConfigError([f"{origin} is neither a member nor a region of catalogue/regions.yaml; check the code, or add it there"])
     made = node_room.init(data, NodeFile(found, origin, ca_file, proxy), _ring(data, passphrase), app.clock(settings))
-    block = (
-        f'  "{origin}":\n    name: {{zh: {settings.regions.get(origin, origin)}, en: {origin}}}\n    tier: county   # city, county or town\n'
-        f"    custody: self\n    first_key: {made['first_key']}\n    http_keys: [\"{made['http_key']}\"]"
+    block = "\n".join(
+        (
+            f'  "{origin}":',
+            f"    name: {{zh: {settings.regions.get(origin, origin)}, en: City {origin}}}   # its English name",
+            "    tier: county   # city, county or town",
+            "    custody: self",
+            f"    first_key: {made['first_key']}",
+            f'    http_keys: ["{made["http_key"]}"]',
+        )
     )
     say(made, json_, lambda: out.print(
         f"For the hub's framework.yaml, below `members:` (and {origin} into the agreement's own members):\n{block}",
