@@ -61,7 +61,7 @@ def stamp() -> list[str]:
     """Place, extras and origin of the last installation that came to its end; three empty ones where there is none."""
     try:
         with open(STAMP, encoding="utf-8") as file:
-            return (file.read().split("\n", 2) + ["", "", ""])[:3]
+            return ([*file.read().split("\n", 2), "", "", ""])[:3]
     except OSError:
         return ["", "", ""]
 
@@ -70,10 +70,7 @@ def in_step(extra: str) -> bool:
     """Whether .venv is whole, belongs here and holds what setup.cfg and this command ask for."""
     where, extras, origin = stamp()
     return (
-        where == place()
-        and origin == wanted()
-        and (not extra or extra in extras.split(","))
-        and os.path.exists(PYTHON)
+        where == place() and origin == wanted() and (not extra or extra in extras.split(",")) and os.path.exists(PYTHON)
     )
 
 

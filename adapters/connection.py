@@ -63,13 +63,9 @@ class Connection:
             return str(value)
         try:
             return self.secret(value)
-        except (
-            Exception
-        ) as error:  # what a resolver raises is its caller's; its text may hold the secret's place only
+        except Exception as error:  # what a resolver raises is its caller's; its text may hold the secret's place only
             kind = type(error).__name__
-            raise Look(
-                self.where, f"connection.{name}: {value} cannot be resolved ({kind})", "set it"
-            ) from None
+            raise Look(self.where, f"connection.{name}: {value} cannot be resolved ({kind})", "set it") from None
 
     def need(self, name: str) -> str:
         """The value of a name; Look where there is none."""

@@ -82,9 +82,7 @@ class _OperationYaml(Schema):
 
 
 def _one_of(*words: str, **options: Any) -> fields.String:
-    return fields.String(
-        validate=validate.OneOf(words, error=f"expected one of {', '.join(words)}"), **options
-    )
+    return fields.String(validate=validate.OneOf(words, error=f"expected one of {', '.join(words)}"), **options)
 
 
 class _FeedYaml(Schema):
@@ -272,9 +270,7 @@ class _Rules:
             self.say((*at, ways[0]), "is for several columns", "remove it")
         return loaded
 
-    def value(
-        self, raw: Any, at: tuple[str | int, ...], known: Sequence[str] = tuple(RULES)
-    ) -> dict[str, Any]:
+    def value(self, raw: Any, at: tuple[str | int, ...], known: Sequence[str] = tuple(RULES)) -> dict[str, Any]:
         """A transform with its options, and the transforms inside it."""
         if not isinstance(raw, dict):
             self.say(at, "expected keys and values such as {from: COLUMN}")
@@ -300,9 +296,7 @@ class _Rules:
         inner = [name for name in RULES if name not in ("const", "pick")]
         if "then" in loaded:
             then = loaded["then"]
-            loaded["then"] = self.value(
-                {"as": then} if isinstance(then, str) else then, (*at, "then"), inner
-            )
+            loaded["then"] = self.value({"as": then} if isinstance(then, str) else then, (*at, "then"), inner)
         for name, spec in loaded.get("parts", {}).items():
             place = (*at, "parts", name)
             if isinstance(spec, dict):
@@ -316,9 +310,7 @@ class _Rules:
         if isinstance(spec, int) and not isinstance(spec, bool) and 0 <= spec < 100:
             return
         if not isinstance(spec, str):
-            self.say(
-                at, "expected a place (0, 1, …) or a path", "write {at: 0, …} where it needs a transform"
-            )
+            self.say(at, "expected a place (0, 1, …) or a path", "write {at: 0, …} where it needs a transform")
             return
         try:
             finder(spec)
@@ -387,9 +379,7 @@ class Feed:
         if self.sample is None:
             raise DeclarationError([f"{self.code}: {self.name}: no sample: is declared"])
         if self.sample.suffix == ".csv" and self.transport != "table_file":
-            return table_file.sample(
-                {"format": "csv", "encodings": ["utf-8-sig"]}, self.sample, self.plan.needed()
-            )
+            return table_file.sample({"format": "csv", "encodings": ["utf-8-sig"]}, self.sample, self.plan.needed())
         made: Source = TRANSPORTS[self.transport].sample(self.options, self.sample, self.plan.needed())
         return made
 
@@ -409,26 +399,20 @@ def load(path: Path) -> Declaration:
     """The declaration in a file; DeclarationError with every problem at once."""
     doc = read_yaml(path)
     raw = check(doc, _CityYaml())
-    problems = [
-        doc.problem(("connection", name), what) for name, what in problems_of(raw["connection"]).items()
-    ]
+    problems = [doc.problem(("connection", name), what) for name, what in problems_of(raw["connection"]).items()]
     feeds = []
     for n, each in enumerate(raw["feeds"]):
         made, found = _feed(doc, raw, each, ("feeds", n))
         feeds.append(made)
         problems += found
         if each["feed"] in [other["feed"] for other in raw["feeds"][:n]]:
-            problems.append(
-                doc.problem(("feeds", n, "feed"), "this name stands twice", "give each feed its own")
-            )
+            problems.append(doc.problem(("feeds", n, "feed"), "this name stands twice", "give each feed its own"))
     if problems:
         raise DeclarationError(problems)
     return Declaration(raw["code"], raw["name"], tuple(feeds), raw["connection"], doc)
 
 
-def _feed(
-    doc: Doc, city: Mapping[str, Any], raw: dict[str, Any], at: tuple[str | int, ...]
-) -> tuple[Feed, list[str]]:
+def _feed(doc: Doc, city: Mapping[str, Any], raw: dict[str, Any], at: tuple[str | int, ...]) -> tuple[Feed, list[str]]:
     rules = _Rules(doc, raw["tables"])
     mapped = {name: rules.rule(rule, (*at, "map", name)) for name, rule in raw["map"].items()}
     try:
@@ -437,9 +421,7 @@ def _feed(
         rules.problems += error.problems
         options = {}
     code, origin = city["code"], raw.get("origin")
-    plan = Plan(
-        code, mapped, raw["key"], raw["null"], raw["tables"], raw["ignore"], origin, raw.get("operation")
-    )
+    plan = Plan(code, mapped, raw["key"], raw["null"], raw["tables"], raw["ignore"], origin, raw.get("operation"))
     _check_feed(rules, raw, mapped, options, at)
     origins = tuple(sorted(set(raw["tables"].get(origin["table"], {}).values()))) if origin else (code,)
     made = Feed(
@@ -502,11 +484,7 @@ def lint(declaration: Declaration, kinds: Mapping[str, Iterable[str]]) -> list[s
 
     `kinds` gives each kind's field names.
     """
-    return [
-        found
-        for n, feed in enumerate(declaration.feeds)
-        for found in _lint(declaration.doc, n, feed, kinds)
-    ]
+    return [found for n, feed in enumerate(declaration.feeds) for found in _lint(declaration.doc, n, feed, kinds)]
 
 
 def _lint(doc: Doc, n: int, feed: Feed, kinds: Mapping[str, Iterable[str]]) -> Iterator[str]:
@@ -517,15 +495,9 @@ def _lint(doc: Doc, n: int, feed: Feed, kinds: Mapping[str, Iterable[str]]) -> I
         known = list(kinds[feed.kind])
         for name in feed.plan.rules:
             if name not in known:
-                yield doc.problem(
-                    (*at, "map", name), f"is no field of {feed.kind}", did_you_mean(name, known)
-                )
+                yield doc.problem((*at, "map", name), f"is no field of {feed.kind}", did_you_mean(name, known))
     if feed.sample is None:
-        yield doc.problem(
-            at, "has no sample", "add sample: samples/….csv with a few rows as the city writes them"
-        )
+        yield doc.problem(at, "has no sample", "add sample: samples/….csv with a few rows as the city writes them")
         return
     for keys, what, mend in lint_feed(feed.sample_source(), feed.mapper(), feed.plan, feed.duplicates):
-        yield (
-            doc.problem((*at, *keys), what, mend) if keys else f"{what}" + (f"; {mend}" if mend else "")
-        )
+        yield (doc.problem((*at, *keys), what, mend) if keys else f"{what}" + (f"; {mend}" if mend else ""))

@@ -108,9 +108,7 @@ class _Reader:
         except MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             line = mark.line + 1 if mark else 1
-            raise DeclarationError(
-                [f"{name}:{line}: not YAML: {error.problem or error.context}"]
-            ) from None
+            raise DeclarationError([f"{name}:{line}: not YAML: {error.problem or error.context}"]) from None
         except (YAMLError, RecursionError, ValueError, AttributeError):
             raise DeclarationError([f"{name}:1: not YAML that can be read"]) from None
         value = None if root is None else self.value(root, ())
@@ -204,11 +202,7 @@ class Span(fields.Field[timedelta]):
     _UNITS: ClassVar = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> timedelta:
-        match = (
-            re.fullmatch(r"([1-9][0-9]{0,6}) (second|minute|hour|day)s?", value)
-            if isinstance(value, str)
-            else None
-        )
+        match = re.fullmatch(r"([1-9][0-9]{0,6}) (second|minute|hour|day)s?", value) if isinstance(value, str) else None
         if not match:
             raise marshmallow.ValidationError('expected a length of time such as "10 minutes"')
         return timedelta(seconds=int(match[1]) * self._UNITS[match[2]])

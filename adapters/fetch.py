@@ -46,20 +46,13 @@ class Request(NamedTuple):
             return json.dumps(dict(self.params), ensure_ascii=False, separators=(",", ":")).encode()
         return _pairs(self.params).encode() if self.style == "form" else None
 
-    def with_(
-        self, params: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None
-    ) -> "Request":
+    def with_(self, params: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None) -> "Request":
         """The same request with more parameters and headers."""
-        return self._replace(
-            params={**self.params, **(params or {})}, headers={**self.headers, **(headers or {})}
-        )
+        return self._replace(params={**self.params, **(params or {})}, headers={**self.headers, **(headers or {})})
 
 
 def _pairs(params: Mapping[str, Any]) -> str:
-    said = (
-        (key, str(value).lower() if isinstance(value, bool) else str(value))
-        for key, value in params.items()
-    )
+    said = ((key, str(value).lower() if isinstance(value, bool) else str(value)) for key, value in params.items())
     return "&".join(f"{quote(key, safe='')}={quote(value, safe='')}" for key, value in sorted(said))
 
 
@@ -86,9 +79,7 @@ class Fetcher:
             or parts.fragment
             or "@" in parts.netloc
         ):
-            raise Look(
-                connection.where, "connection.base_url: expected http://… or https://… with a host"
-            )
+            raise Look(connection.where, "connection.base_url: expected http://… or https://… with a host")
         self._timeout, self._max = timeout, max_bytes
         self._session = requests.Session()
         self._session.trust_env = False
@@ -120,9 +111,7 @@ class Fetcher:
                     stream=True,
                     allow_redirects=False,
                 ) as response:
-                    reply = Reply(
-                        where, response.status_code, dict(response.headers), self._read(where, response)
-                    )
+                    reply = Reply(where, response.status_code, dict(response.headers), self._read(where, response))
             except (
                 requests.RequestException,
                 urllib3.exceptions.HTTPError,
@@ -268,9 +257,7 @@ def said_by(reply: Reply) -> str:
     if isinstance(content, dict):
         known = (content.get(name) for name in ("message", "msg", "error_msg", "error", "detail"))
         content = next((each for each in known if isinstance(each, str)), "")
-    return (
-        clean_words(content) if isinstance(content, str) and not content.lstrip().startswith("<") else ""
-    )
+    return clean_words(content) if isinstance(content, str) and not content.lstrip().startswith("<") else ""
 
 
 def clean_words(text: str) -> str:

@@ -20,9 +20,7 @@ from adapters.connection import Connection
 
 def pattern_field() -> fields.String:
     """A file name with * and ?, no folder in it."""
-    judge = validate.Regexp(
-        r"\A[^/\\\x00]+\Z", error='expected a file name such as "CF_*.csv", without a folder'
-    )
+    judge = validate.Regexp(r"\A[^/\\\x00]+\Z", error='expected a file name such as "CF_*.csv", without a folder')
     return fields.String(required=True, validate=judge)
 
 
@@ -39,9 +37,7 @@ def chosen(options: Mapping[str, Any], connection: Connection) -> list[Path]:
         names = [each.name for each in folder.iterdir() if fnmatchcase(each.name, options["pattern"])]
     except OSError as error:
         reason = type(error).__name__
-        raise Retry(
-            connection.where, f"its folder cannot be read ({reason})", "check connection.directory"
-        ) from None
+        raise Retry(connection.where, f"its folder cannot be read ({reason})", "check connection.directory") from None
     if not names:
         raise Retry(
             connection.where,
@@ -65,9 +61,7 @@ def opened(path: Path, max_bytes: int) -> Iterator[BinaryIO]:
     except FileNotFoundError:
         raise Retry(where, "is gone") from None
     except OSError as error:
-        raise Look(
-            where, f"cannot be read ({type(error).__name__})", "check its owner and mode"
-        ) from None
+        raise Look(where, f"cannot be read ({type(error).__name__})", "check its owner and mode") from None
     with file:
         if path.stat().st_size > max_bytes:
             raise Look(where, f"larger than {max_bytes} bytes", "split it, or raise max_bytes:")

@@ -66,9 +66,7 @@ class IrsHmac:
 
     def sign(self, request: Request) -> Request:
         date = http_date(self._now())
-        text = "".join(
-            f"{part}\n" for part in (request.method, request.path, request.query(), self._access, date)
-        )
+        text = "".join(f"{part}\n" for part in (request.method, request.path, request.query(), self._access, date))
         digest = hmac.digest(self._secret.encode(), text.encode(), "sha256")
         return request.with_(
             headers={
@@ -151,9 +149,7 @@ class DataSharingToken:
         request_secret = plain_or_none(found.get("requestSecret"))
         refresh_secret = plain_or_none(found.get("refreshSecret"))
         if not (refresh_secret if first else request_secret):
-            raise Look(
-                reply.where, f"no secret at {self._options['payload']} of the answer", "mend payload:"
-            )
+            raise Look(reply.where, f"no secret at {self._options['payload']} of the answer", "mend payload:")
         if refresh_secret and first:
             self._refresh = (refresh_secret, now + REFRESH_LIFE - _MARGIN)
         if request_secret:
@@ -169,9 +165,7 @@ def plain_or_none(value: Any) -> str | None:
 
 def said(content: Mapping[str, Any]) -> str:
     """A gateway's own words beside its code, as `: words`."""
-    words = next(
-        (content[name] for name in ("msg", "message") if isinstance(content.get(name), str)), ""
-    )
+    words = next((content[name] for name in ("msg", "message") if isinstance(content.get(name), str)), "")
     return clean_words(words)
 
 
@@ -184,9 +178,7 @@ class _None(Schema):
 
 class _ApiKey(Schema):
     class Meta:
-        include: ClassVar = {
-            "in": fields.String(load_default="header", validate=validate.OneOf(("header", "query")))
-        }
+        include: ClassVar = {"in": fields.String(load_default="header", validate=validate.OneOf(("header", "query")))}
 
     name = fields.String(required=True)
 
@@ -219,9 +211,7 @@ OPTIONS: dict[str, type[Schema]] = {
 }
 
 
-def authenticator(
-    name: str, options: Mapping[str, Any], connection: Connection, fetcher: Fetcher
-) -> Auth:
+def authenticator(name: str, options: Mapping[str, Any], connection: Connection, fetcher: Fetcher) -> Auth:
     """The signer that a declaration names; Look where the connection lacks a key."""
     if name == "irs_hmac":
         return IrsHmac(connection.need("access_key"), connection.need("secret_key"), connection.now)

@@ -106,9 +106,7 @@ class _Incremental(Schema):
 
 
 class SourceYaml(Schema):
-    path = fields.String(
-        required=True, validate=validate.Regexp(r"\A/[^?#\s]*\Z", error="expected a path from /")
-    )
+    path = fields.String(required=True, validate=validate.Regexp(r"\A/[^?#\s]*\Z", error="expected a path from /"))
     method = fields.String(load_default="GET", validate=validate.OneOf(("GET", "POST")))
     send = fields.String(validate=validate.OneOf(("query", "json", "form")))
     params = fields.Dict(keys=fields.String(), values=_Scalar(), load_default=dict)
@@ -168,11 +166,7 @@ class _Pager:
     def _counted(self) -> dict[str, Any]:
         options = self._options
         if self._type == "page_number":
-            sized = (
-                {options["size_param"]: options["size"]}
-                if {"size", "size_param"} <= options.keys()
-                else {}
-            )
+            sized = {options["size_param"]: options["size"]} if {"size", "size_param"} <= options.keys() else {}
             return {options["page_param"]: self._page, **sized}
         if self._type == "offset":
             return {options["offset_param"]: self._seen, options["limit_param"]: options["limit"]}
@@ -185,9 +179,7 @@ class _Pager:
         self._seen += len(answer.rows)
         where = answer.reply.where
         if self._total is not None and answer.total is not None and answer.total < self._total:
-            raise Retry(
-                where, f"the list shrank from {self._total} to {answer.total} rows while it was read"
-            )
+            raise Retry(where, f"the list shrank from {self._total} to {answer.total} rows while it was read")
         self._total = answer.total if answer.total is not None else self._total
         step = self._step(answer)
         if step is None and self._total is not None and self._seen < self._total:
@@ -214,9 +206,7 @@ class _Pager:
     def _token(self, answer: _Answer, value: Any) -> str | None:
         token = plain_or_none(value)
         if token and token in self._tokens:
-            raise Look(
-                answer.reply.where, "the paging leads back to a page already read", "check paginator:"
-            )
+            raise Look(answer.reply.where, "the paging leads back to a page already read", "check paginator:")
         self._tokens.add(token or "")
         return token or None
 
@@ -224,9 +214,7 @@ class _Pager:
 def _next_of(headers: Mapping[str, str]) -> str | None:
     import requests.utils
 
-    for link in requests.utils.parse_header_links(
-        {k.lower(): v for k, v in headers.items()}.get("link", "")
-    ):
+    for link in requests.utils.parse_header_links({k.lower(): v for k, v in headers.items()}.get("link", "")):
         if link.get("rel") == "next":
             return str(link["url"])
     return None
@@ -266,9 +254,7 @@ class HttpJson:
                 return
             yield Page(answer.rows)
             step = following
-        raise Look(
-            self._fetcher.host, f"more than {most} pages", "raise max_pages:, or check paginator:"
-        )
+        raise Look(self._fetcher.host, f"more than {most} pages", "raise max_pages:, or check paginator:")
 
     def _since(self, cursor: str | None) -> dict[str, str]:
         incremental = self._options.get("incremental")
@@ -292,14 +278,10 @@ class HttpJson:
         options, path = self._options, self._fetcher.prefix + self._options["path"]
         style = options.get("send") or ("query" if options["method"] == "GET" else "json")
         if step.link is None:
-            return Request(
-                options["method"], path, {**options["params"], **since, **step.params}, {}, style
-            )
+            return Request(options["method"], path, {**options["params"], **since, **step.params}, {}, style)
         link = urlsplit(urljoin(self._fetcher.host + path, step.link))
         if f"{link.scheme}://{link.netloc}" != self._fetcher.host:
-            raise Look(
-                self._fetcher.host, "the next page's link leads to another server", "check paginator:"
-            )
+            raise Look(self._fetcher.host, "the next page's link leads to another server", "check paginator:")
         return Request("GET", link.path, dict(parse_qsl(link.query, keep_blank_values=True)), {})
 
 
@@ -344,18 +326,14 @@ class _Reader:
     def answer(self, reply: Reply, content: Any, place: str) -> _Answer:
         """The rows of an answer; Look where it failed or has another shape than declared."""
         if self.failed(content):
-            raise Look(
-                reply.where, f"refused by its code{said_by(reply)}", "check keys, rights and success:"
-            )
+            raise Look(reply.where, f"refused by its code{said_by(reply)}", "check keys, rights and success:")
         total = self._count(reply, content)
         found = self._records(content)
         if found is None and total == 0:
             found = []
         if not isinstance(found, list):
             what = f"expected a list at {self._options['records']}, found "
-            raise Look(
-                reply.where, what + ("nothing" if found is None else kind_of(found)), "mend records:"
-            )
+            raise Look(reply.where, what + ("nothing" if found is None else kind_of(found)), "mend records:")
         halves = b"\\u" in reply.body
         return _Answer(
             reply,
@@ -369,9 +347,7 @@ class _Reader:
             return None
         count = plain_or_none(self._total(content))
         if count is None or not count.isascii() or not count.isdigit():
-            raise Look(
-                reply.where, f"expected a whole number at {self._options['total']}", "mend total:"
-            )
+            raise Look(reply.where, f"expected a whole number at {self._options['total']}", "mend total:")
         return int(count)
 
     def cursor_of(self, row: Row) -> str | None:

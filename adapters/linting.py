@@ -57,15 +57,9 @@ def lint_feed(source: Source, mapper: Mapper, plan: Plan, duplicates: str) -> It
 
 def _columns(mapper: Mapper, plan: Plan, columns: set[str]) -> Iterator[Finding]:
     for column in sorted(mapper.leftovers):
-        yield Finding(
-            ("map",), f"column {column} is neither mapped nor ignored", "map it, or add it to ignore:"
-        )
+        yield Finding(("map",), f"column {column} is neither mapped nor ignored", "map it, or add it to ignore:")
     for n, column in enumerate(plan.ignore):
         if column not in columns:
-            yield Finding(
-                ("ignore", n), f"no column {column} in the sample", "remove it, or mend its name"
-            )
+            yield Finding(("ignore", n), f"no column {column} in the sample", "remove it, or mend its name")
     for column in sorted(plan.needed() - columns):
-        yield Finding(
-            ("map",), f"no column {column} in the sample", "mend its name, or say optional: true"
-        )
+        yield Finding(("map",), f"no column {column} in the sample", "mend its name, or say optional: true")

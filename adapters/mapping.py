@@ -225,10 +225,7 @@ def _side_by_side(rule: Rule, columns: Sequence[str], convert: Convert, nulls: f
 
     def zipped(data: Mapping[str, Any]) -> Any:
         raws = [data.get(column) for column in columns]
-        lists = [
-            [] if raw is None or (isinstance(raw, str) and plain(raw) in nulls) else split(raw)
-            for raw in raws
-        ]
+        lists = [[] if raw is None or (isinstance(raw, str) and plain(raw) in nulls) else split(raw) for raw in raws]
         longest = max(map(len, lists))
         if any(len(each) not in (0, longest) for each in lists):
             raise Bad("expected lists of one length in these columns")
@@ -262,9 +259,7 @@ class Mapper:
                 else:
                     cells.append(_Cell(name, columns[0], convert))
             else:
-                self._several.append(
-                    (name, " + ".join(columns), compile_several(rule, nulls, plan.tables))
-                )
+                self._several.append((name, " + ".join(columns), compile_several(rule, nulls, plan.tables)))
         self._fast = [(cell.field, cell.column, cell.seen.get, cell) for cell in cells]
         self._rows = 0
         self._known = plan.columns() | set(plan.ignore)

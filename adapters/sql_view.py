@@ -92,17 +92,13 @@ def _address(text: str, where: str, base: Path) -> sa.URL:
     try:
         url = sa.make_url(text)
     except ArgumentError:
-        raise Look(
-            where, "connection.database: not a database address", "such as postgresql+psycopg://…"
-        ) from None
+        raise Look(where, "connection.database: not a database address", "such as postgresql+psycopg://…") from None
     if url.get_backend_name() != "sqlite" or not url.database:
         return url
     path = base / url.database
     if not path.is_file():
         raise Retry(where, "its database file is not there", "check connection.database")
-    return sa.make_url("sqlite://").set(
-        database=f"{path.resolve().as_uri()}", query={"mode": "ro", "uri": "true"}
-    )
+    return sa.make_url("sqlite://").set(database=f"{path.resolve().as_uri()}", query={"mode": "ro", "uri": "true"})
 
 
 _READ_ONLY = {
@@ -134,9 +130,7 @@ class SqlView:
                         yield held
                     held = page
             except NoSuchTableError:
-                raise Look(
-                    self._where, "no such table or view", "check table: and the account's rights"
-                ) from None
+                raise Look(self._where, "no such table or view", "check table: and the account's rights") from None
             except (DBAPIError, SQLAlchemyError) as error:
                 raise self._failed(error) from None
         if held is not None:
@@ -174,23 +168,15 @@ class SqlView:
     def _failed(self, error: Exception) -> Look | Retry:
         """A database's refusal, without its text: that holds the statement and its values."""
         name = type(getattr(error, "orig", None) or error).__name__
-        if isinstance(error, DBAPIError) and (
-            error.connection_invalidated or name == "OperationalError"
-        ):
+        if isinstance(error, DBAPIError) and (error.connection_invalidated or name == "OperationalError"):
             text = str(error.orig)
-            if not any(
-                word in text for word in ("no such column", "malformed", "not a database", "decode")
-            ):
+            if not any(word in text for word in ("no such column", "malformed", "not a database", "decode")):
                 return Retry(self._where, f"the database does not answer ({name})")
-        return Look(
-            self._where, f"the database refuses to be read ({name})", "check table:, columns and rights"
-        )
+        return Look(self._where, f"the database refuses to be read ({name})", "check table:, columns and rights")
 
     def _table(self, link: sa.Connection) -> sa.Table:
         options = self._options
-        whole = sa.Table(
-            options["table"], sa.MetaData(), schema=options.get("schema"), autoload_with=link
-        )
+        whole = sa.Table(options["table"], sa.MetaData(), schema=options.get("schema"), autoload_with=link)
         incremental = options.get("incremental")
         wanted = {
             *self._columns,

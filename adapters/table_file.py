@@ -40,9 +40,7 @@ class SourceYaml(Schema):
     pick = fields.String(load_default="newest", validate=validate.OneOf(("newest", "all")))
     format = fields.String(required=True, validate=validate.OneOf(("csv", "tsv", "xlsx")))
     encodings = fields.List(
-        fields.String(
-            validate=validate.OneOf(ENCODINGS, error=f"expected one of {', '.join(ENCODINGS)}")
-        ),
+        fields.String(validate=validate.OneOf(ENCODINGS, error=f"expected one of {', '.join(ENCODINGS)}")),
         load_default=lambda: ["utf-8-sig"],
         validate=validate.Length(min=1),
     )
@@ -74,9 +72,7 @@ def _encoding_of(file: BinaryIO, names: Sequence[str], where: str) -> str:
             valid = error.object[: error.start].decode(name, "ignore")
             beyond_ascii += sum(c > "\x7f" for c in valid)
             if name in ("utf-8", "utf-8-sig") and beyond_ascii >= _TELLING:
-                raise Look(
-                    where, "UTF-8 that is damaged or cut off", "let the city drop the file again"
-                ) from None
+                raise Look(where, "UTF-8 that is damaged or cut off", "let the city drop the file again") from None
         else:
             return name
     raise Look(
@@ -108,9 +104,7 @@ class _Lines:
         return line
 
 
-def _delimited(
-    file: BinaryIO, options: Mapping[str, Any], where: str
-) -> Iterator[tuple[int, list[str], str]]:
+def _delimited(file: BinaryIO, options: Mapping[str, Any], where: str) -> Iterator[tuple[int, list[str], str]]:
     """Each record as its first line, its cells and what is wrong with it ("" if nothing)."""
     encoding = _encoding_of(file, options["encodings"], where)
     file.seek(0)
@@ -127,13 +121,9 @@ def _delimited(
             except StopIteration:
                 return
             except csv.Error as error:
-                if "expected after" not in str(
-                    error
-                ):  # a quote never closed: what follows is no longer rows
+                if "expected after" not in str(error):  # a quote never closed: what follows is no longer rows
                     mend = "the file is cut off, or a quote is missing"
-                    raise Look(
-                        f"{where}:{first}", "a quoted cell without its end begins in this row", mend
-                    ) from None
+                    raise Look(f"{where}:{first}", "a quoted cell without its end begins in this row", mend) from None
                 yield first, ["?"], "text after a closing quote"
             else:
                 yield first, cells, "a NUL character" if lines.nul else ""
@@ -163,15 +153,11 @@ def _header(cells: Sequence[str], where: str, columns: set[str]) -> list[str]:
     names = [cell.strip("\ufeff \t\u3000") for cell in cells]
     while names and not names[-1]:
         names.pop()
-    repeated = (
-        sorted({name for name in names if names.count(name) > 1}) if len(names) < _MOST_COLUMNS else []
-    )
+    repeated = sorted({name for name in names if names.count(name) > 1}) if len(names) < _MOST_COLUMNS else []
     if not names or len(names) >= _MOST_COLUMNS or "" in names:
         raise Look(where, "the header has empty or too many columns", "check header_row: and format:")
     if repeated:
-        raise Look(
-            where, "a column stands twice in the header", f"rename one: {', '.join(repeated)}"[:200]
-        )
+        raise Look(where, "a column stands twice in the header", f"rename one: {', '.join(repeated)}"[:200])
     if missing := sorted(columns - set(names)):
         mend = "the format changed, or header_row: is wrong; a column that may be missing says optional: true"
         raise Look(where, f"no column {', '.join(missing)}"[:300], mend)
@@ -239,9 +225,7 @@ def number_text(value: float) -> str:
     return f"{int(value)}" if value.is_integer() else f"{Decimal(repr(value)):f}"
 
 
-def _sheet_rows(
-    file: BinaryIO, options: Mapping[str, Any], where: str, columns: set[str]
-) -> Iterator[Row]:
+def _sheet_rows(file: BinaryIO, options: Mapping[str, Any], where: str, columns: set[str]) -> Iterator[Row]:
     _refuse_bomb(file, where)
     file.seek(0)
     try:
@@ -253,9 +237,7 @@ def _sheet_rows(
         sheet = book.get_sheet_by_name(name)
         rows = iter(sheet.to_python(skip_empty_area=False))
     except (CalamineError, IndexError, OSError, ValueError, zipfile.BadZipFile) as error:
-        raise Look(
-            where, f"not a workbook that can be read ({type(error).__name__})", "save it again"
-        ) from None
+        raise Look(where, f"not a workbook that can be read ({type(error).__name__})", "save it again") from None
     header: list[str] = []
     for line, cells in enumerate(rows, 1):
         if line < options["header_row"]:
@@ -289,9 +271,7 @@ def rows_of(path: Path, options: Mapping[str, Any], columns: set[str]) -> Iterat
                     )
                 yield row
         except UnicodeError:  # the file changed between the pass that chose the encoding and this one
-            raise Look(
-                path.name, "changed while it was read", "let the city write it beside and rename it"
-            ) from None
+            raise Look(path.name, "changed while it was read", "let the city write it beside and rename it") from None
         except OSError as error:
             raise Look(path.name, f"cannot be read ({type(error).__name__})") from None
 

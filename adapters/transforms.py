@@ -176,9 +176,7 @@ def doc_no(rule: Mapping[str, Any], nulls: frozenset[str]) -> Convert:
 # --- codes ---
 
 
-def _lookup(
-    rule: Mapping[str, Any], tables: Mapping[str, Mapping[str, str]]
-) -> Callable[[str], str | None]:
+def _lookup(rule: Mapping[str, Any], tables: Mapping[str, Mapping[str, str]]) -> Callable[[str], str | None]:
     name, otherwise = rule.get("table"), rule.get("else", "refuse")
     if name is None:
         return lambda found: found
@@ -190,17 +188,13 @@ def _lookup(
         if code is not None:
             return code
         if otherwise == "refuse":
-            raise Bad(
-                f"not in the table {name}", f"add it to tables.{name}, or say what `else:` is to be"
-            )
+            raise Bad(f"not in the table {name}", f"add it to tables.{name}, or say what `else:` is to be")
         return None if otherwise == "omit" else str(otherwise)
 
     return look
 
 
-def code(
-    rule: Mapping[str, Any], nulls: frozenset[str], tables: Mapping[str, Mapping[str, str]]
-) -> Convert:
+def code(rule: Mapping[str, Any], nulls: frozenset[str], tables: Mapping[str, Mapping[str, str]]) -> Convert:
     """One code, through `table:` where the source has its own; `else:` refuse, omit, or a code."""
     clean, look = cleaner(rule, nulls), _lookup(rule, tables)
 
@@ -225,9 +219,7 @@ def splitter(rule: Mapping[str, Any]) -> Callable[[Any], list[Any]]:
     return split
 
 
-def codes(
-    rule: Mapping[str, Any], nulls: frozenset[str], tables: Mapping[str, Mapping[str, str]]
-) -> Convert:
+def codes(rule: Mapping[str, Any], nulls: frozenset[str], tables: Mapping[str, Mapping[str, str]]) -> Convert:
     """Several codes, sorted and each once: a set has one spelling."""
     split, clean, look = splitter(rule), cleaner(rule, nulls), _lookup(rule, tables)
 
@@ -389,9 +381,7 @@ _DIRECTIVES = {
 def _by_form(form: str) -> Moment:
     """A reader of one strptime form, many times faster than strptime; fractions of a second are dropped."""
     pieces = re.split("(%.)", form)
-    pattern = re.compile(
-        "".join(_DIRECTIVES.get(each) or re.escape(half_width(each)) for each in pieces)
-    )
+    pattern = re.compile("".join(_DIRECTIVES.get(each) or re.escape(half_width(each)) for each in pieces))
     names = list(pattern.groupindex)
     if names == ["year", "month", "day", "hour", "minute", "second"]:
         # the usual order: no names needed
@@ -408,9 +398,7 @@ def _by_form(form: str) -> Moment:
     return read
 
 
-def _moments(
-    rule: Mapping[str, Any], nulls: frozenset[str], clock: bool
-) -> Callable[[Any], datetime | None]:
+def _moments(rule: Mapping[str, Any], nulls: frozenset[str], clock: bool) -> Callable[[Any], datetime | None]:
     clean, zone = cleaner(rule, nulls), zone_of(rule.get("zone") or "+08:00")
     names, what = rule.get("formats") or ("iso",), "a date and time" if clock else "a date"
     readers = [format_of(name, zone, clock) for name in names]

@@ -83,9 +83,7 @@ class _Message:
                 f"{self._where}:{line}", "not well-formed XML, or cut off", "let the city send it again"
             ) from None
         except (ValueError, LookupError, RecursionError):
-            raise Look(
-                self._where, "XML in an encoding or shape that cannot be read", "send it as UTF-8"
-            ) from None
+            raise Look(self._where, "XML in an encoding or shape that cannot be read", "send it as UTF-8") from None
 
     def _walk(self) -> Iterator[Row]:
         above: list[Element] = []
@@ -103,9 +101,7 @@ class _Message:
                 header_seen = True
             elif path == self._record:
                 if not header_seen:
-                    raise Look(
-                        self._where, "a record comes before the Header", "the message's form changed"
-                    )
+                    raise Look(self._where, "a record comes before the Header", "the message's form changed")
                 count += 1
                 yield self._row(element, count)
             else:
@@ -129,11 +125,7 @@ class _Message:
             found = value_of(element)
         except ValueError:
             return faulty(where, "nested too deeply, or too many parts")
-        return (
-            Row(found, where)
-            if isinstance(found, dict)
-            else faulty(where, "expected elements, found text")
-        )
+        return Row(found, where) if isinstance(found, dict) else faulty(where, "expected elements, found text")
 
 
 def rows_of(path: Path, options: Mapping[str, Any]) -> Iterator[Row]:

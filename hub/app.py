@@ -144,7 +144,13 @@ class Hub:
         self._connection = connection or settings.connection
         self.digest_key = self._secrets.digest_key
         self.intake = Intake(
-            self.ledger, settings.kinds, self.issuer, self.digest_key, secret or settings.secret, self.now, self.workshop
+            self.ledger,
+            settings.kinds,
+            self.issuer,
+            self.digest_key,
+            secret or settings.secret,
+            self.now,
+            self.workshop,
         )
         self.nightly = Nightly(
             self.intake, self.issuer(HUB), lambda: self.framework, settings.kinds, settings.declarations,
@@ -176,7 +182,9 @@ class Hub:
                 self.store.put("purpose", purpose)
                 self.store.put(BIRTH, stamp(self.now()))
         elif standing != purpose:
-            raise HubError("a demo ledger is never served as a real one", where=str(self.folder), mend="use another --data")
+            raise HubError(
+                "a demo ledger is never served as a real one", where=str(self.folder), mend="use another --data"
+            )
 
     # --- keys and trust ---
 
@@ -185,7 +193,11 @@ class Hub:
         wrong = []
         for chain in self.store.chains():
             past, member = self.desk.past_pin(chain.origin), self.framework.members.get(chain.origin)
-            if member is not None and past is not None and (member.custody, member.first_key) != (past.custody, past.first_key):
+            if (
+                member is not None
+                and past is not None
+                and (member.custody, member.first_key) != (past.custody, past.first_key)
+            ):
                 wrong.append(
                     f"framework.yaml: members.{chain.origin}: custody or first_key is not that of its entries on this ledger; "
                     "put back what was there (a custody once begun cannot be handed over yet)"
@@ -202,9 +214,13 @@ class Hub:
             if member.custody == "custodial":
                 made[code] = keys.pin_of(self._ring.first_note(name, code, "custodial", at))
                 if member.first_key not in (None, made[code]):
-                    raise ConfigError([f"framework.yaml: {code}: first_key is not that of the key in {self.folder}/keys"])
+                    raise ConfigError(
+                        [f"framework.yaml: {code}: first_key is not that of the key in {self.folder}/keys"]
+                    )
         pinned = framework.with_pins({**made, **first_keys}, http_keys)
-        keys.distinct([HttpKey.pinned(code, text).vkey for code, member in pinned.members.items() for text in member.http_keys])
+        keys.distinct(
+            [HttpKey.pinned(code, text).vkey for code, member in pinned.members.items() for text in member.http_keys]
+        )
         return pinned
 
     def _trust(self, origin: str) -> Pin | None:
@@ -315,7 +331,13 @@ class Hub:
     def web(self) -> Flask:
         """The hub's web application."""
         http = HttpKey.signing(HUB, self._ring.signer("http", HUB))
-        gate = Gate(authority(self.url), self._http_key, _Nonces(self.store, self.settings.hub.limits.nonces_per_key), http, self.now)
+        gate = Gate(
+            authority(self.url),
+            self._http_key,
+            _Nonces(self.store, self.settings.hub.limits.nonces_per_key),
+            http,
+            self.now,
+        )
         page = console.blueprint(self.status, self.healthy)
         return web.create_app(
             self._desk_for_web(), gate, self.status, tiles_open=self.demo or self.settings.hub.tiles == "everybody",

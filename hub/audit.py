@@ -98,7 +98,9 @@ def fsck(ledger: Ledger, kinds: Mapping[str, Kind], digest_key: bytes) -> Report
         pass
     except HubError as error:
         problems.append(str(error))
-    problems += [f"the {view} view is not what the entries give; run rebuild" for view in before if before[view] != after[view]]
+    problems += [
+        f"the {view} view is not what the entries give; run rebuild" for view in before if before[view] != after[view]
+    ]
     if not problems:
         problems += _against_head(ledger, report)
     report.problems = problems
@@ -172,7 +174,10 @@ def verify(
         f"{len(chains)} origins: no gap, no rewrite, each entry signed by exactly the keys in force",
         f"{report.records} records are counted by signed batches",
     ]
-    report.unproven = ["that a record is true", "that this is the newest checkpoint: compare with witnesses or other partners"]
+    report.unproven = [
+        "that a record is true",
+        "that this is the newest checkpoint: compare with witnesses or other partners",
+    ]
     if unpinned:
         report.unproven.append(f"whose the first keys are (not pinned): {', '.join(sorted(unpinned))}")
     return report
@@ -261,7 +266,9 @@ def _key_entry_in_force(hub: str, entry: Batch, keys: Sequence[bytes], trust: Tr
             raise RecordError("not a key entry of this origin", where="keys")
         if expected is None:
             if pin is None or pin.first_key != batch.text_hash(parsed.text):
-                raise KeyRefused(f"the first key of {entry.origin} is not the pinned one", mend="check the pins you hold")
+                raise KeyRefused(
+                    f"the first key of {entry.origin} is not the pinned one", mend="check the pins you hold"
+                )
         elif batch.keys_hash(each.keys) != expected:
             raise KeyRefused("a key entry was not announced by the one before", where="keys")
         note.verify_exactly(parsed, each.keys)

@@ -124,7 +124,9 @@ def parse(hub: str, text: bytes) -> Entry:
     prev = _hash(lines.take("prev"), "prev")
     if not is_origin(origin) or not seq:
         raise RecordError("origin or seq is malformed", where="entry")
-    entry = _parse_batch(lines, origin, seq, prev) if head.endswith("batch/v1") else _parse_key(lines, origin, seq, prev)
+    entry = (
+        _parse_batch(lines, origin, seq, prev) if head.endswith("batch/v1") else _parse_key(lines, origin, seq, prev)
+    )
     lines.done()
     if not is_time(entry.time):
         raise RecordError("time is malformed", where="entry", mend="write YYYY-MM-DDTHH:MM:SS+08:00")
@@ -175,9 +177,13 @@ class Chain:
                 seq=self.seq + 1, prev=self.prev,
             )  # fmt: skip
         if entry.seq > self.seq + 1:
-            raise GapError(f"entries of {self.origin} before seq {entry.seq} are missing", seq=self.seq + 1, prev=self.prev)
+            raise GapError(
+                f"entries of {self.origin} before seq {entry.seq} are missing", seq=self.seq + 1, prev=self.prev
+            )
         if entry.prev != self.prev:
-            raise ForkError(f"seq {entry.seq} of {self.origin} continues another chain", seq=self.seq + 1, prev=self.prev)
+            raise ForkError(
+                f"seq {entry.seq} of {self.origin} continues another chain", seq=self.seq + 1, prev=self.prev
+            )
         if isinstance(entry, KeyEntry):
             self._check_key_entry(entry, this, pin)
             note.verify_exactly(raw, entry.keys)
@@ -224,7 +230,9 @@ def check_leaves(batch: Batch, leaves: Sequence[bytes]) -> None:
     if len(leaves) != batch.count:
         raise RecordError(f"{len(leaves)} records where the note counts {batch.count}", where="batch")
     if b64(merkle.root_of(leaves)) != batch.root:
-        raise RecordError("the records do not hash to the signed root", where="batch", mend="send the bytes that were signed")
+        raise RecordError(
+            "the records do not hash to the signed root", where="batch", mend="send the bytes that were signed"
+        )
 
 
 # --- how a batch travels: lines (NDJSON) ---

@@ -23,7 +23,7 @@ _decode_base64 = msgspec.json.Decoder(bytes).decode
 _key = re.compile(r"[a-z0-9_]+").fullmatch
 _URLSAFE = bytes.maketrans(b"+/", b"-_")
 # To the standard alphabet; what base64url has not, and what means something to JSON, becomes what no base64 has.
-_STANDARD = bytes.maketrans(b"-_+/=\"\\", b"+/!!!!!")
+_STANDARD = bytes.maketrans(b'-_+/="\\', b"+/!!!!!")
 _PADDING = {0: b'"', 2: b'=="', 3: b'="'}
 _LAST = {2: b"AQgw", 3: b"AEIMQUYcgkosw048"}
 

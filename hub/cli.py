@@ -27,7 +27,11 @@ from adapters import declaration as declarations
 from adapters.base import SourceError
 from adapters.declaration import Declaration, Feed
 from adapters.declared import DeclarationError, read_yaml
-from hub import app, audit, demo as demonstration, framework as rules, partner as node_room, settings as configuration
+from hub import app, audit
+from hub import demo as demonstration
+from hub import framework as rules
+from hub import partner as node_room
+from hub import settings as configuration
 from hub.errors import ConfigError, HubError, Locked
 from hub.export import export_records
 from hub.framework import HUB
@@ -86,10 +90,16 @@ def main() -> None:
 @contextmanager
 def progress_bar(quiet: bool) -> Iterator[Callable[[str, str, int], None] | None]:
     """A line per feed on stderr, with the rows read so far."""
-    if quiet or not err.is_terminal and not os.environ.get("FORCE_COLOR"):
+    if quiet or (not err.is_terminal and not os.environ.get("FORCE_COLOR")):
         yield None
         return
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.0f} rows"), TimeElapsedColumn())
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:.0f} rows"),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=err) as bar:
         tasks: dict[tuple[str, str], Any] = {}
 
@@ -168,7 +178,9 @@ def serve(host: str | None, port: int | None, data: Path | None, config: Path) -
     hub.workshop.warm()
     server = app.Server(hub.web(), bound, hub.tick)
     server.start()
-    err.print(f"{hub.url}/ — pulls {len(hub.sources())} jurisdictions, ledger of {hub.store.size()} entries (Ctrl-C stops)")
+    err.print(
+        f"{hub.url}/ — pulls {len(hub.sources())} jurisdictions, ledger of {hub.store.size()} entries (Ctrl-C stops)"
+    )
     wait_for_stop()
     hub.stopping.set()
     server.stop()
@@ -252,7 +264,11 @@ def framework_diff(old: Path, new: Path | None, lang: str, config: Path, json_: 
     lines = rules.diff_lines(changes, after, lang)
     plain = [{**change._asdict(), "gained": sorted(change.gained), "lost": sorted(change.lost),
               "elsewhere": sorted(change.elsewhere)} for change in changes]  # fmt: skip
-    say({"changes": plain}, json_, lambda: out.print("\n".join(lines) or "no change 无变化", markup=False, highlight=False))
+    say(
+        {"changes": plain},
+        json_,
+        lambda: out.print("\n".join(lines) or "no change 无变化", markup=False, highlight=False),
+    )
 
 
 # --- keys ---
@@ -276,7 +292,11 @@ def keys_init(data: Path | None, config: Path, json_: bool) -> None:
     folder = settings.hub.data / "keys"
     app.make_keys(settings, folder, settings.secret(reference), app.clock(settings)())
     found = [asdict(info) for info in list_keys(folder)]
-    say({"keys": found}, json_, lambda: out.print(f"{len(found)} keys in {folder}; move {folder}/next to offline storage"))
+    say(
+        {"keys": found},
+        json_,
+        lambda: out.print(f"{len(found)} keys in {folder}; move {folder}/next to offline storage"),
+    )
 
 
 @keys_group.command("list")
@@ -426,7 +446,11 @@ def adapters_diff(code: str, changed: Path | None, data: Path | None, config: Pa
     declaration = declarations.load(changed) if changed else _declaration(settings, code)
     with opened_hub(settings) as hub:
         counts = hub.trial(declaration)
-    say({"feeds": counts}, json_, lambda: _print_rows(counts, ("feed", "read", "new", "revised", "unchanged", "refused", "absent")))
+    say(
+        {"feeds": counts},
+        json_,
+        lambda: _print_rows(counts, ("feed", "read", "new", "revised", "unchanged", "refused", "absent")),
+    )
 
 
 # --- the running hub's work by hand ---
@@ -448,7 +472,9 @@ def pull(codes: tuple[str, ...], full: bool, data: Path | None, config: Path, js
                 raise ConfigError([f"{code} signs for itself: its own node pulls it with `partner collect`"])
         wanted = [_declaration(settings, code) for code in codes] or hub.sources()
         with progress_bar(json_) as progress:
-            outcomes = [outcome for each in wanted for outcome in hub.pull(each, who="operator", full=full, progress=progress)]
+            outcomes = [
+                outcome for each in wanted for outcome in hub.pull(each, who="operator", full=full, progress=progress)
+            ]
     _tell_pulls(outcomes, json_)
 
 
@@ -483,8 +509,15 @@ def reconcile(agreement: str | None, night: str | None, data: Path | None, confi
             nights = [each for name in names for each in hub.reconcile(name, [day], progress)]
         remaining = len(hub.store.differences())
     rows = [{"agreement": each.agreement, "night": each.night} | dict(each.result) for each in nights]
-    say({"nights": rows, "open_differences": remaining}, json_,
-        lambda: out.print_json(json.dumps(rows, ensure_ascii=False)) if rows else out.print("nothing to do: this night is committed"))  # fmt: skip
+
+    def lines() -> None:
+        if not rows:
+            out.print("nothing to do: this night is committed")
+        shown = [row | {"not_compared": ", ".join(row["not_compared"]) or "-"} for row in rows]
+        names = ("agreement", "night", "compared", "equal", "repaired", "retracted", "open_differences", "not_compared")
+        _print_rows(shown, names)
+
+    say({"nights": rows, "open_differences": remaining}, json_, lines)
     sys.exit(4 if remaining else 0)
 
 
@@ -541,7 +574,11 @@ def rebuild(data: Path | None, config: Path, json_: bool) -> None:
     with opened_hub(loaded(config, data)) as hub:
         report, changed = audit.rebuild(hub.ledger, hub.settings.kinds, hub.digest_key)
     text = f"views that changed: {', '.join(changed)}" if changed else "every view is identical"
-    say(asdict(report) | {"changed": changed}, json_, lambda: out.print(f"{report.size} entries, {report.records} records; {text}"))
+    say(
+        asdict(report) | {"changed": changed},
+        json_,
+        lambda: out.print(f"{report.size} entries, {report.records} records; {text}"),
+    )
 
 
 @main.command()
@@ -552,7 +589,9 @@ def rebuild(data: Path | None, config: Path, json_: bool) -> None:
 @data_option
 @config_option
 @as_json
-def verify(url: str | None, ledger_key: str | None, pins: Path | None, data: Path | None, config: Path, json_: bool) -> None:
+def verify(
+    url: str | None, ledger_key: str | None, pins: Path | None, data: Path | None, config: Path, json_: bool
+) -> None:
     """Replay a ledger, local or by URL, and say what that proves and what it does not. Exit 5 on tampering."""
     if url is None:
         with opened_hub(loaded(config, data)) as hub:
@@ -600,7 +639,13 @@ def _node(data: Path, phrase: str, config: Path) -> Iterator[tuple[Node, Setting
 
 
 @partner_group.command("init")
-@click.option("--card", "card_file", type=click.Path(exists=True, path_type=Path), required=True, help="The hub's connection card.")
+@click.option(
+    "--card",
+    "card_file",
+    type=click.Path(exists=True, path_type=Path),
+    required=True,
+    help="The hub's connection card.",
+)
 @click.option("--origin", required=True, help="This city's code.")
 @click.option("--ca-file", default=None)
 @click.option("--proxy", default=None)
@@ -609,7 +654,14 @@ def _node(data: Path, phrase: str, config: Path) -> Iterator[tuple[Node, Setting
 @config_option
 @as_json
 def partner_init(
-    card_file: Path, origin: str, ca_file: str | None, proxy: str | None, data: Path, passphrase: str, config: Path, json_: bool
+    card_file: Path,
+    origin: str,
+    ca_file: str | None,
+    proxy: str | None,
+    data: Path,
+    passphrase: str,
+    config: Path,
+    json_: bool,
 ) -> None:
     """Make a node: its keys and node.json; prints the lines the hub's operator puts into framework.yaml."""
     try:
@@ -619,7 +671,9 @@ def partner_init(
         raise ConfigError([f"{card_file}: not a connection card; get it with `python3 run.py keys card`"]) from error
     settings = configuration.load(config)
     if origin not in settings.framework.members and origin not in settings.regions:
-        raise ConfigError([f"{origin} is neither a member nor a region of catalogue/regions.yaml; check the code, or add it there"])
+        raise ConfigError(
+            [f"{origin} is neither a member nor a region of catalogue/regions.yaml; check the code, or add it there"]
+        )
     made = node_room.init(data, NodeFile(found, origin, ca_file, proxy), _ring(data, passphrase), app.clock(settings))
     block = "\n".join(
         (
@@ -649,7 +703,9 @@ def partner_collect(full: bool, data: Path, passphrase: str, config: Path, json_
         intake = Intake(node.own, node.kinds, node.issuer, node.digest_key, settings.secret, app.clock(settings))
         with progress_bar(json_) as progress:
             outcomes = [
-                intake.run(declaration, feed, settings.connection(node.origin), full=full, who="operator", progress=progress)
+                intake.run(
+                    declaration, feed, settings.connection(node.origin), full=full, who="operator", progress=progress
+                )
                 for feed in declaration.feeds
             ]
     _tell_pulls(outcomes, json_)
@@ -664,7 +720,13 @@ def partner_push(data: Path, passphrase: str, config: Path, json_: bool) -> None
     """Send what the hub has not acknowledged yet."""
     with _node(data, passphrase, config) as (node, _):
         done = node.push()
-    say(done, json_, lambda: out.print(f"sent {done['sent']}, known there {done['known']}, all up to seq {done['seq']} acknowledged"))
+    say(
+        done,
+        json_,
+        lambda: out.print(
+            f"sent {done['sent']}, known there {done['known']}, all up to seq {done['seq']} acknowledged"
+        ),
+    )
 
 
 @partner_group.command("pull")
@@ -720,7 +782,8 @@ def partner_export(folder: Path, how: str, data: Path, passphrase: str, config: 
     def lines() -> None:
         _print_rows(files, ("kind", "records", "file"))
         for kind in unknown:
-            err.print(f"left out: {kind} is held and not declared here; put its file into {config / 'kinds'}", markup=False)
+            err.print(
+                f"left out: {kind} is held and not declared here; put its file into {config / 'kinds'}", markup=False
+            )
 
     say({"files": files, "left_out": unknown}, json_, lines)
-

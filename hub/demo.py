@@ -23,7 +23,6 @@ from hub.keys import KeyRing, list_keys, pin_of, write_private
 from hub.partner import Node, NodeFile
 from hub.settings import Settings, secret
 
-
 SIZE = 60
 
 
@@ -40,7 +39,11 @@ def _size(folder: Path, size: int | None) -> int:
     if kept.exists():
         found = int(kept.read_text())
         if size not in (None, found):
-            raise HubError(f"this demo was made with --size {found}", where=str(folder), mend="leave --size out, or give another --data")
+            raise HubError(
+                f"this demo was made with --size {found}",
+                where=str(folder),
+                mend="leave --size out, or give another --data",
+            )
         return found
     kept.write_text(str(size or SIZE))
     return size or SIZE
@@ -53,7 +56,9 @@ def _only_one(folder: Path) -> int:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(handle)
-        raise Locked("this demo is running", where=str(folder), mend="see its page, or stop it with Ctrl-C first") from None
+        raise Locked(
+            "this demo is running", where=str(folder), mend="see its page, or stop it with Ctrl-C first"
+        ) from None
     return handle
 
 
@@ -104,9 +109,7 @@ class Demo:
         )  # fmt: skip
         self._working = threading.Lock()
         self.server = app.Server(self.hub.web(), self._bound, self.tick)
-        self.nodes = {
-            code: Node(folder / f"node-{code}", rings[code], settings.kinds, now) for code in registered
-        }
+        self.nodes = {code: Node(folder / f"node-{code}", rings[code], settings.kinds, now) for code in registered}
 
     def _connection(self, code: str) -> dict[str, Any]:
         return self.settings.connection(code) | self.cities.connections.get(code, {})
@@ -225,4 +228,3 @@ def opened(
         yield demo
     finally:
         demo.close()
-

@@ -56,9 +56,7 @@ class ConfigError(HubError):
 
     def __init__(self, lines: Sequence[str]) -> None:
         noun = "problem" if len(lines) == 1 else "problems"
-        super().__init__(
-            f"{len(lines)} {noun} in the configuration", problems=[Problem("", line) for line in lines]
-        )
+        super().__init__(f"{len(lines)} {noun} in the configuration", problems=[Problem("", line) for line in lines])
 
 
 class KindError(HubError):

@@ -231,9 +231,7 @@ class Framework:
     agreements: Mapping[str, Agreement]
     groups: Mapping[str, tuple[str, ...]]
     hub_first_key: str | None = None
-    _tables: dict[tuple[str, date], _Table] = field(
-        default_factory=dict, init=False, repr=False, compare=False
-    )
+    _tables: dict[tuple[str, date], _Table] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def decide(
         self,
@@ -278,9 +276,7 @@ class Framework:
                     clause = f"{agreement.id}: {share.clause}"
                     if clause not in clauses:
                         clauses.append(clause)
-        return {
-            key: Decision(True, frozenset(groups), tuple(clauses)) for key, (groups, clauses) in found.items()
-        }
+        return {key: Decision(True, frozenset(groups), tuple(clauses)) for key, (groups, clauses) in found.items()}
 
     def _links(self, to: str, on: date) -> Iterator[tuple[Agreement, str, Share]]:
         for name in self.agreements_of(to, on):
@@ -341,9 +337,7 @@ class Framework:
         seen["gives"] = [row for code in others for row in self._rows(agreement, to, code, "to", code)]
         return seen
 
-    def _rows(
-        self, agreement: Agreement, origin: str, to: str, side: str, code: str
-    ) -> Iterator[dict[str, Any]]:
+    def _rows(self, agreement: Agreement, origin: str, to: str, side: str, code: str) -> Iterator[dict[str, Any]]:
         for share in agreement.shares:
             if self._joins(share, origin, to):
                 plain = _share_plain(share)
@@ -354,9 +348,7 @@ class Framework:
         """Canonical JSON of one agreement with members, pins and groups: what its record carries."""
         found = self.agreements[agreement]
         codes = sorted({stay.code for stay in found.members})
-        kinds = sorted(
-            {share.kind for share in found.shares} | {kind for kind in HUB_KINDS if kind in self.groups}
-        )
+        kinds = sorted({share.kind for share in found.shares} | {kind for kind in HUB_KINDS if kind in self.groups})
         return encode(
             _agreement_plain(found)
             | {
@@ -427,9 +419,7 @@ def _agreement_plain(agreement: Agreement) -> dict[str, Any]:
         "time_zone": agreement.time_zone,
         "freshness": _span_text(agreement.freshness),
         "when_ended": agreement.when_ended,
-        "members": [
-            {"code": s.code, "joined": _iso(s.joined), "left": _iso(s.left)} for s in agreement.members
-        ],
+        "members": [{"code": s.code, "joined": _iso(s.joined), "left": _iso(s.left)} for s in agreement.members],
         "shares": [_share_plain(share) for share in agreement.shares],
         "deadlines": {name: str(term) for name, term in agreement.deadlines.items()},
     }
@@ -608,9 +598,7 @@ class _MemberYaml(Schema):
     name = fields.Nested(NameYaml, required=True)
     tier = fields.String(required=True, validate=validate.OneOf(TIERS))
     custody = fields.String(required=True, validate=validate.OneOf(CUSTODIES))
-    first_key = _Read(
-        _pin, "the base64 SHA-256 of the member's first key/v1 text (44 characters)", required=False
-    )
+    first_key = _Read(_pin, "the base64 SHA-256 of the member's first key/v1 text (44 characters)", required=False)
     http_keys = fields.List(_Read(_vkey, "a vkey as `keys list` prints it: name+id+base64"))
 
 
@@ -686,9 +674,7 @@ def parse_framework(doc: Doc, kinds: Mapping[str, KindLike] | None) -> Framework
                 _check_groups(share, read["agreements"][agreement.id]["shares"][n]["groups"], kinds, at, say)
     if problems:
         raise DeclarationError(problems)
-    return Framework(
-        members, agreements, {name: tuple(sorted(kind.groups)) for name, kind in (kinds or {}).items()}
-    )
+    return Framework(members, agreements, {name: tuple(sorted(kind.groups)) for name, kind in (kinds or {}).items()})
 
 
 def _check_members(members: Mapping[str, Member], say: _Say) -> None:
@@ -845,9 +831,7 @@ def notes(framework: Framework, on: date) -> list[str]:
     for code, member in framework.members.items():
         name = f"{member.name['en']} {code}"
         if member.custody == "self" and not member.first_key:
-            found.append(
-                f"{name} signs itself but has no first_key yet: pushes are refused · 自签成员未登记 first_key"
-            )
+            found.append(f"{name} signs itself but has no first_key yet: pushes are refused · 自签成员未登记 first_key")
         if not any(code in (s.code for s in a.members) for a in framework.agreements.values()):
             found.append(f"{name} is a member of no agreement · 未加入任何协议")
     for agreement in framework.agreements.values():
@@ -921,9 +905,7 @@ def _others(given: _Given, key: tuple[str, str, str, str, bool]) -> frozenset[st
         *(
             groups
             for (a, b, c, name, only), groups in given.items()
-            if (a, b, c) == (to, origin, kind)
-            and (name, only) != (agreement, direct)
-            and (direct or not only)
+            if (a, b, c) == (to, origin, kind) and (name, only) != (agreement, direct) and (direct or not only)
         )
     )
 
@@ -932,9 +914,7 @@ def diff_lines(changes: Sequence[Change], framework: Framework, lang: str = "zh"
     """The changes as lines to read, one per partner, kind and agreement; `framework` names the members."""
     merged: dict[tuple[Any, ...], list[str]] = {}
     for c in changes:
-        merged.setdefault((c.agreement, c.to, c.kind, c.direct, c.gained, c.lost, c.elsewhere), []).append(
-            c.origin
-        )
+        merged.setdefault((c.agreement, c.to, c.kind, c.direct, c.gained, c.lost, c.elsewhere), []).append(c.origin)
     return [
         _diff_line(framework, lang, origins, *key)
         for key, origins in sorted(merged.items(), key=lambda each: each[0][:4])

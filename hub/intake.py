@@ -142,7 +142,9 @@ class Issuer:
         self, chain: Chain, leaves: Sequence[Leaf], within: Callable[[], None] | None, issued: list[Leaf]
     ) -> None:
         if leaves and not chain.keys:
-            raise KeyRefused(f"{self.origin} has no key/v1 on the ledger", mend="start the hub once, or push the key/v1")
+            raise KeyRefused(
+                f"{self.origin} has no key/v1 on the ledger", mend="start the hub once, or push the key/v1"
+            )
         parts = list(_portions(leaves))
         for n, part in enumerate(parts, 1):
             raw = batch.make(self.ledger.hub, chain, leaf_hashes(part), self._signers, stamp(self._now()))
@@ -262,7 +264,11 @@ class Intake:
     def trial(self, feed: Feed, connection: Mapping[str, Any]) -> dict[str, int]:
         """Count what a whole read of a feed would do: new, revised, unchanged, refused, absent; stores nothing."""
         counts = dict.fromkeys(("read", "new", "revised", "unchanged", "refused", "absent"), 0)
-        kind, mapper, source = self.kinds[feed.kind], feed.mapper(), feed.source(connection, self._secret, now=self._now)
+        kind, mapper, source = (
+            self.kinds[feed.kind],
+            feed.mapper(),
+            feed.source(connection, self._secret, now=self._now),
+        )
         with self.store.scan() as scan:
             for page in source.pages(None):
                 for row in page.rows:
@@ -292,9 +298,7 @@ class Intake:
 class _Run:
     """The state of one run: counts, the drafts gathered so far, the rows set aside."""
 
-    def __init__(
-        self, intake: Intake, feed: Feed, pull: Pull, progress: Progress | None, *, incremental: bool
-    ) -> None:
+    def __init__(self, intake: Intake, feed: Feed, pull: Pull, progress: Progress | None, *, incremental: bool) -> None:
         self.incremental = incremental
         self.intake, self.feed, self.outcome, self.progress = intake, feed, Outcome(pull), progress
         self.kind = intake.kinds[feed.kind]
@@ -390,7 +394,9 @@ class _Run:
         mark = hmac.digest(self.intake._digest_key, raw, "sha256").hex()[:32]
         id = self._issuer(origin).id_of(self.kind.name, key) if origin and key is not None else ""
         self.aside.append(
-            Quarantined(pull.code, pull.feed, mark, row.where, column, reason, pull.started, pull.started, origin, id, raw)
+            Quarantined(
+                pull.code, pull.feed, mark, row.where, column, reason, pull.started, pull.started, origin, id, raw
+            )
         )
         self.marks.add(mark)
 
@@ -558,5 +564,3 @@ class _Run:
             unchanged=self.unchanged, retracted=self.outcome.retracted.count, quarantined=len(self.marks),
         )  # fmt: skip
         self.intake.store.end_pull(self.outcome.pull)
-
-

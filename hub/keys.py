@@ -148,7 +148,9 @@ class KeyRing:
         return Scrypt(salt=salt, length=32, n=2**14, r=8, p=1).derive(self._passphrase)
 
     def _wrong(self, path: Path) -> KeyRefused:
-        return KeyRefused("the passphrase does not open this file", where=str(path), mend="check the `passphrase` reference")
+        return KeyRefused(
+            "the passphrase does not open this file", where=str(path), mend="check the `passphrase` reference"
+        )
 
     def _path(self, role: str, owner: str, state: str) -> Path:
         folder = self._folder / "next" if state == "next" else self._folder
@@ -213,5 +215,7 @@ def distinct(keys: list[VKey]) -> None:
     seen: set[bytes] = set()
     for key in keys:
         if key.raw in seen:
-            raise KeyRefused(f"one public key stands twice: {key.name}", mend="make a key of its own for each role and member")
+            raise KeyRefused(
+                f"one public key stands twice: {key.name}", mend="make a key of its own for each role and member"
+            )
         seen.add(key.raw)

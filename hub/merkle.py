@@ -173,7 +173,7 @@ def check_consistency(old: int, old_root: bytes, size: int, new_root: bytes, pro
     if old > size:
         return False
     if old in (0, size):
-        return not proof and (old == 0 and (size > 0 or new_root == EMPTY) or old_root == new_root)
+        return not proof and ((old == 0 and (size > 0 or new_root == EMPTY)) or old_root == new_root)
     hashes = list(proof)
     if old & (old - 1) == 0:
         hashes.insert(0, old_root)

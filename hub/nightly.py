@@ -186,7 +186,9 @@ class Nightly:
                 reached = False
             else:
                 comparison.take(outcome)
-                reached = outcome.pull.state != "incomplete" and bool(outcome.pull.state == "succeeded" or outcome.shortfalls)
+                reached = outcome.pull.state != "incomplete" and bool(
+                    outcome.pull.state == "succeeded" or outcome.shortfalls
+                )
             if not reached and code not in comparison.not_compared:
                 comparison.not_compared.append(code)
                 comparison.found.append(("not_compared", Reference(code, feed.name, feed.kind), "high"))
@@ -215,14 +217,18 @@ class Nightly:
 
         self._issuer.issue([self._issuer.draft(self._kind, f'["{agreement}","{night}"]', body)], within)
 
-    def _body(
-        self, agreement: str, night: str, result: Mapping[str, Any], found: list[Difference]
-    ) -> dict[str, Any]:
+    def _body(self, agreement: str, night: str, result: Mapping[str, Any], found: list[Difference]) -> dict[str, Any]:
         body = {"agreement": agreement, "night": night, "not_compared_count": len(result["not_compared"])} | {
             name: value for name, value in result.items() if name in self._kind.fields and value != []
         }
         listed = [
-            {"type": each.type, "origin": each.origin, "kind": each.kind, "id": each.reference, "severity": each.severity}
+            {
+                "type": each.type,
+                "origin": each.origin,
+                "kind": each.kind,
+                "id": each.reference,
+                "severity": each.severity,
+            }
             for each in found[:MOST_LISTED]
         ]
         if listed:

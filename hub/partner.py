@@ -137,7 +137,9 @@ class _Page(NamedTuple):
 class Node:
     """An open node; `kinds` are the record kinds it knows."""
 
-    def __init__(self, folder: Path, ring: KeyRing, kinds: Mapping[str, Kind], now: Clock, *, timeout: float = 120) -> None:
+    def __init__(
+        self, folder: Path, ring: KeyRing, kinds: Mapping[str, Kind], now: Clock, *, timeout: float = 120
+    ) -> None:
         self.file = read_node(folder)
         self.folder, self.kinds, self._now, self._ring = folder, kinds, now, ring
         card, secrets = self.file.card, ring.secrets()
@@ -217,7 +219,8 @@ class Node:
         if wanted < 1 or wanted == seq or prev != ours or self.own_store.entry_at(self.origin, wanted) is None:
             raise Tampered(
                 f"the hub holds another chain of {self.origin} than this node signed (it expects seq {wanted})",
-                mend="an older copy of this node was restored, or somebody else signs with its key: compare with the hub's operator",
+                mend="an older copy of this node was restored, or somebody else signs with its key: "
+                "compare with the hub's operator",
             )
         return wanted
 
@@ -260,7 +263,9 @@ class Node:
         for origin, first_key in pins.items():
             standing = self._pins.get(origin)
             if standing is not None and standing[0] != first_key:
-                raise Tampered(f"the hub now names another first key of {origin}", mend="compare with that city by telephone")
+                raise Tampered(
+                    f"the hub now names another first key of {origin}", mend="compare with that city by telephone"
+                )
             self._pins[origin] = [first_key, "self" if origin == "hub" else custody.get(origin, "custodial")]
         with self.copy_store.transaction():
             self.copy_store.put(_PINS, json.dumps(self._pins, sort_keys=True))
@@ -345,7 +350,10 @@ class Node:
         try:
             self.copy.append([Submission(raw, leaves) for _, raw, leaves in page.entries], promise, seal=seal)
         except (ChainError, KeyRefused, RecordError) as error:
-            raise Tampered(f"an entry of the hub's ledger does not hold: {error}", mend="keep this copy and tell the other partners") from error
+            raise Tampered(
+                f"an entry of the hub's ledger does not hold: {error}",
+                mend="keep this copy and tell the other partners",
+            ) from error
         return len(page.entries)
 
     def _promised(self) -> Checkpoint | None:
@@ -374,7 +382,9 @@ class Node:
                 if entry is None or index >= upto:
                     return
                 if entry.note != raw:
-                    raise Tampered(f"entry {index} is another than this copy holds", mend="keep this copy and tell the others")
+                    raise Tampered(
+                        f"entry {index} is another than this copy holds", mend="keep this copy and tell the others"
+                    )
                 if entry.origin == origin and leaves:
                     self._fill(entry, leaves)
             if page.next <= at:
@@ -416,7 +426,9 @@ class Node:
                         self.copy_store.withhold_leaf(held.number, hash)
                     else:
                         self.copy_store.forget_disclosures(held.number, hash, groups)
-                self.copy.index([self._stored(x) for x in self.copy_store.leaves(entry.first, entry.count)], entry.first, renew=True)
+                self.copy.index(
+                    [self._stored(x) for x in self.copy_store.leaves(entry.first, entry.count)], entry.first, renew=True
+                )
         if "open" in groups:
             with self.copy_store.transaction():
                 self.copy_store.drop_current(origin, kind)
@@ -484,4 +496,3 @@ def _refused(reply: Reply) -> HubError:
     error = RecordError(f"the hub refused ({reply.status}): {what}", mend=mend)
     error.problems = tuple(Problem(p.get("where", ""), p.get("what", ""), p.get("mend", "")) for p in listed)
     return Unreachable(what, mend=mend) if reply.status >= 500 else error
-

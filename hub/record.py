@@ -183,9 +183,7 @@ def _lasting(fields: Mapping[str, Any], volatile: frozenset[str]) -> bytes:
     return encode({name: value for name, value in fields.items() if name not in volatile})
 
 
-def seal(
-    kind: KindLike, content: Plain, *, origin: str, id: str, rev: int, at: str, salt: Callable[[], str]
-) -> Leaf:
+def seal(kind: KindLike, content: Plain, *, origin: str, id: str, rev: int, at: str, salt: Callable[[], str]) -> Leaf:
     """Seal what `plain` prepared; `salt` draws 128 fresh bits as base64url."""
     sealed: dict[str, str | None] = {}
     disclosures = {}
@@ -201,9 +199,7 @@ def seal(
     return Leaf(raw, disclosures, origin, kind.name, id, rev, "put", content.digest)
 
 
-def retract(
-    kind: KindLike, *, origin: str, id: str, rev: int, at: str, reason: str, salt: Callable[[], str]
-) -> Leaf:
+def retract(kind: KindLike, *, origin: str, id: str, rev: int, at: str, reason: str, salt: Callable[[], str]) -> Leaf:
     """The revision that takes a record back: no open field, null groups, a reason code; history stays."""
     groups = dict.fromkeys(kind.groups)
     raw = encode(Record(at, id, kind.name, "retract", {}, origin, rev, salt(), groups, reason))
@@ -222,14 +218,12 @@ def parse(raw: bytes) -> Record:
         raise RecordError("origin, kind, id or time is malformed", where="record")
     if not 1 <= record.rev <= 2**31 or len(record.salt) != 22:
         raise RecordError("rev or salt is malformed", where="record")
-    if record.op == "retract" and (
-        record.open or any(record.sealed.values()) or record.reason not in RETRACT_REASONS
-    ):
+    if record.op == "retract" and (record.open or any(record.sealed.values()) or record.reason not in RETRACT_REASONS):
         raise RecordError("a retraction has no field, null groups and a reason code", where="record")
     if record.op == "put" and record.reason is not msgspec.UNSET:
         raise RecordError("a reason code on what is no retraction", where="record")
     digests = [digest for digest in record.sealed.values() if digest is not None]
-    if not _alphabet("".join(digests)) or any([len(digest) != 43 for digest in digests]):
+    if not _alphabet("".join(digests)) or any(len(digest) != 43 for digest in digests):
         raise RecordError("a group digest is malformed", where="record")
     return record
 

@@ -94,9 +94,7 @@ class Settings:
     def sources(self, origin: str) -> tuple[str, ...]:
         """The codes of the declarations that write this origin's records."""
         return tuple(
-            code
-            for code, each in self.declarations.items()
-            if any(origin in feed.origins for feed in each.feeds)
+            code for code, each in self.declarations.items() if any(origin in feed.origins for feed in each.feeds)
         )
 
     def connection(self, code: str) -> dict[str, Any]:
@@ -140,15 +138,11 @@ def _read_secret(reference: str, path: Path) -> str:
             raw = file.read(_MOST_SECRET + 1)
         text = raw.decode("utf-8").removesuffix("\n").removesuffix("\r")
     except OSError as error:
-        raise ConfigError(
-            [f"{reference}: cannot be read ({error.strerror}); check the path and its owner"]
-        ) from None
+        raise ConfigError([f"{reference}: cannot be read ({error.strerror}); check the path and its owner"]) from None
     except UnicodeDecodeError:
         raise ConfigError([f"{reference}: is not text; write the secret as UTF-8"]) from None
     if len(raw) > _MOST_SECRET:
-        raise ConfigError(
-            [f"{reference}: is larger than any secret; name the file that holds the secret alone"]
-        )
+        raise ConfigError([f"{reference}: is larger than any secret; name the file that holds the secret alone"])
     return text
 
 
@@ -196,11 +190,7 @@ def _is_public_url(text: str) -> bool:
         "",
         "/",
     )
-    return (
-        plain
-        and _is_host(host)
-        and (parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host)))
-    )
+    return plain and _is_host(host) and (parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host)))
 
 
 class _LimitsYaml(Schema):
@@ -219,9 +209,7 @@ class _HubYaml(Schema):
     port = fields.Integer(strict=True, validate=validate.Range(0, 65_535), load_default=8470)
     data = _text(len, "a folder", required=True)
     head = _text(len, "a file")
-    passphrase = _text(
-        is_reference, "a reference env:NAME or file:PATH, never the passphrase itself", required=True
-    )
+    passphrase = _text(is_reference, "a reference env:NAME or file:PATH, never the passphrase itself", required=True)
     tiles = fields.String(validate=validate.OneOf(("members", "everybody")), load_default="members")
     pull_every = span_field(load_default=rules.parse_term("30 minutes"))
     adapters = fields.List(_text(len, "a folder or file"), required=True)
@@ -322,17 +310,11 @@ class _Reading:
             if code in self.regions.former:
                 yield doc.problem(at, "a region code no longer in use", "write the present one")
             elif code not in self.regions.names:
-                mend = (
-                    did_you_mean(code, self.regions.names)
-                    if len(code) in (6, 9, 12)
-                    else "it has 6, 9 or 12 digits"
-                )
+                mend = did_you_mean(code, self.regions.names) if len(code) in (6, 9, 12) else "it has 6, 9 or 12 digits"
                 yield doc.problem(at, "not in catalogue/regions.yaml", mend)
             else:
                 mend = f"it names {self.regions.names[code]} there; the code is the identity"
-                yield doc.problem(
-                    (*at, "name", "zh"), "not the name that catalogue/regions.yaml gives this code", mend
-                )
+                yield doc.problem((*at, "name", "zh"), "not the name that catalogue/regions.yaml gives this code", mend)
 
     def _check_clocks(self) -> Iterator[str]:
         doc = self.docs["framework.yaml"]
@@ -341,9 +323,7 @@ class _Reading:
         for name, agreement in self.framework.agreements.items():
             if agreement.time_zone != self.hub.time_zone:
                 mend = "one hub keeps one clock: write the same time_zone in both"
-                yield doc.problem(
-                    ("agreements", name, "time_zone"), f"hub.yaml says {self.hub.time_zone}", mend
-                )
+                yield doc.problem(("agreements", name, "time_zone"), f"hub.yaml says {self.hub.time_zone}", mend)
 
     def settings(self) -> Settings:
         """What was read; ConfigError with every problem."""
@@ -352,9 +332,7 @@ class _Reading:
         # Without a problem everything was read: this only tells the type checker so.
         if not self.hub or self.kinds is None or not self.framework or not self.regions:
             raise ConfigError([f"{self.folder}: cannot be read"])
-        return Settings(
-            self.folder, self.hub, self.kinds, self.framework, self.declarations, self.regions.names
-        )
+        return Settings(self.folder, self.hub, self.kinds, self.framework, self.declarations, self.regions.names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -410,9 +388,7 @@ def _resolved(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     def from_here(key: str, value: Any) -> bool:
         return key in _PATHS and isinstance(value, str) and not is_reference(value)
 
-    return {
-        key: str(_path(folder, value)) if from_here(key, value) else value for key, value in values.items()
-    }
+    return {key: str(_path(folder, value)) if from_here(key, value) else value for key, value in values.items()}
 
 
 def _hub_problems(doc: Doc, read: Mapping[str, Any], folder: Path) -> Iterator[str]:
@@ -426,9 +402,7 @@ def _hub_problems(doc: Doc, read: Mapping[str, Any], folder: Path) -> Iterator[s
     for n, text in enumerate(read["adapters"]):
         place = _path(folder, text)
         if not _declaration_files(place) or not place.exists():
-            yield doc.problem(
-                ("adapters", n), "no folder with declarations, and no .yaml file", "mend the path"
-            )
+            yield doc.problem(("adapters", n), "no folder with declarations, and no .yaml file", "mend the path")
     for code, values in read["connections"].items():
         for key, what in problems_of(values).items():
             yield doc.problem(("connections", code, key), what)

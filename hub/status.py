@@ -124,7 +124,9 @@ class Status:
             return self._node(member.code)
         runs = [pull for pull in self._store.last_pulls() if pull.code == member.code]
         newest = {pull.feed: pull for pull in runs}
-        good = {pull.feed: datetime.fromisoformat(pull.ended) for pull in runs if pull.state == "succeeded" and pull.ended}
+        good = {
+            pull.feed: datetime.fromisoformat(pull.ended) for pull in runs if pull.state == "succeeded" and pull.ended
+        }
         whole = len(good) >= self._feeds.get(member.code, 1)
         ended = [datetime.fromisoformat(pull.ended or pull.started) for pull in newest.values()]
         return Feeds(min(good.values()) if good and whole else None, max(ended, default=None), tuple(newest.values()))
@@ -155,7 +157,7 @@ class Status:
 
     def _strip(self, code: str, today: date) -> list[dict[str, str]]:
         first = today - timedelta(days=DAYS - 1)
-        days = {day: states for day, states in self._store.pull_days(code, first.isoformat())}
+        days = dict(self._store.pull_days(code, first.isoformat()))
         strip = []
         for n in range(DAYS):
             day = (first + timedelta(days=n)).isoformat()
@@ -191,7 +193,11 @@ class Status:
             action = {"zh": "查看下表首行，按提示处理", "en": "See the first rows below and do what they say"}
         elif state == "ok" and differences:
             # On time is not yet well: what a night left open needs a person.
-            state, zh, en = "late", f"数据按约更新，{differences} 项差异待处理", f"Data is on time; {differences} differences are open"
+            state, zh, en = (
+                "late",
+                f"数据按约更新，{differences} 项差异待处理",
+                f"Data is on time; {differences} differences are open",
+            )
             action = {"zh": "查看有差异的辖区", "en": "See the jurisdictions with differences"}
         elif state == "never":
             action = {"zh": "首次拉取完成后显示状态", "en": "The state shows once the first pull is done"}
@@ -245,21 +251,24 @@ class Status:
                     "at": pull.ended or pull.started,
                     "state": "ok" if good else "action" if pull.state == "failed" else "late",
                     "code": pull.code,
-                    "zh": f"{name['zh']} {pull.feed}：" + (f"读取 {pull.read} 条，新增或变更 {pull.stored} 条" if good else pull.problem),
-                    "en": f"{name['en']} {pull.feed}: " + (f"read {pull.read}, stored {pull.stored}" if good else pull.problem),
+                    "zh": f"{name['zh']} {pull.feed}："
+                    + (f"读取 {pull.read} 条，新增或变更 {pull.stored} 条" if good else pull.problem),
+                    "en": f"{name['en']} {pull.feed}: "
+                    + (f"read {pull.read}, stored {pull.stored}" if good else pull.problem),
                 }
             )
         for agreement in self._framework().agreements.values():
             for night in self._store.nights(agreement.id, 3):
                 if night.state == "committed":
-                    result = night.result
+                    result, zh, en = night.result, agreement.name["zh"], agreement.name["en"]
+                    compared, still_open = result["compared"], result["open_differences"]
                     events.append(
                         {
                             "at": result["committed_at"],
                             "state": "late" if result["not_compared"] else "ok",
                             "code": None,
-                            "zh": f"{agreement.name['zh']} {night.night} 对账：比对 {result['compared']} 条，待处理差异 {result['open_differences']} 项",
-                            "en": f"{agreement.name['en']} {night.night}: compared {result['compared']}, {result['open_differences']} open differences",
+                            "zh": f"{zh} {night.night} 对账：比对 {compared} 条，待处理差异 {still_open} 项",
+                            "en": f"{en} {night.night}: compared {compared}, {still_open} open differences",
                         }
                     )
         return sorted(events, key=lambda event: datetime.fromisoformat(event["at"]), reverse=True)

@@ -349,9 +349,7 @@ class Gate:
             _refuse("the nonce was used before, or the key's quota is", "sign again with a fresh nonce")
         return checked.key.owner
 
-    def sign(
-        self, environ: Mapping[str, Any], status: int, headers: Mapping[str, str], body: bytes
-    ) -> dict[str, str]:
+    def sign(self, environ: Mapping[str, Any], status: int, headers: Mapping[str, str], body: bytes) -> dict[str, str]:
         """The headers to add to a response of this raw `body`; KeyRefused if the request has no signature."""
         if any(name.lower() == "content-encoding" for name in headers):
             raise ValueError("a signed response is sent without content encoding")
@@ -508,9 +506,7 @@ class _Caller:
         if self._base.startswith("http:") and not _is_loopback(urlsplit(base_url).hostname or ""):
             raise ConfigError(["base_url: http:// is for loopback only; write https://"])
         if ca_file is not None and not Path(ca_file).is_file():
-            raise ConfigError(
-                ["ca_file: no such file; give the PEM of the authority behind the hub's certificate"]
-            )
+            raise ConfigError(["ca_file: no such file; give the PEM of the authority behind the hub's certificate"])
         self._timeout, self._max = timeout, max_bytes
         self._verify = str(ca_file) if ca_file is not None else True
         self._proxies = {"http": proxy, "https": proxy} if proxy else {}
@@ -575,9 +571,7 @@ class Client(_Caller):
         super().__init__(base_url, ca_file, proxy, timeout, max_bytes)
         self._key, self._peer, self._now = key, HttpKey.pinned("hub", peer), now
 
-    def get(
-        self, path: str, query: Mapping[str, str | int] | None = None, *, held: bytes | None = None
-    ) -> Reply:
+    def get(self, path: str, query: Mapping[str, str | int] | None = None, *, held: bytes | None = None) -> Reply:
         """The signed response to a GET; with `held`, a body got earlier, 304 says that it is still served.
 
         Raises Unreachable where no believable answer came within the deadline, KeyRefused for a signed 401 or
@@ -591,9 +585,7 @@ class Client(_Caller):
         extra = {"content-type": content_type, "content-digest": digest(body)}
         return self._exchange("POST", path, "", extra, body)
 
-    def _exchange(
-        self, method: str, path: str, query: str, extra: dict[str, str], body: bytes | None
-    ) -> Reply:
+    def _exchange(self, method: str, path: str, query: str, extra: dict[str, str], body: bytes | None) -> Reply:
         if not _path(path):
             raise ValueError("not a canonical path")
         route = path + ("?" + query if query else "")

@@ -8,6 +8,7 @@ is done here.
 Rule 3. Few records are not worth the way: they are done here, by the same functions.
 """
 
+import contextlib
 import os
 import queue
 import subprocess
@@ -64,10 +65,8 @@ class _Worker:
 
     def close(self) -> None:
         for pipe in (self._to, self._from):
-            try:
+            with contextlib.suppress(OSError):
                 pipe.close()
-            except OSError:
-                pass
         self._process.wait()
 
 

@@ -141,9 +141,7 @@ class Web:
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-        self._thread = threading.Thread(
-            target=self.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
-        )
+        self._thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         self._thread.start()
 
     def put(self, code: Any, fee: Any = 10, op: str = "i", **more: Any) -> None:
@@ -200,9 +198,7 @@ class Clock:
 class Town:
     """The hub of a folder and its two cities."""
 
-    def __init__(
-        self, folder: Path, *edits: tuple[str, str], clock: Clock | None = None, web: bool = True
-    ) -> None:
+    def __init__(self, folder: Path, *edits: tuple[str, str], clock: Clock | None = None, web: bool = True) -> None:
         """`edits` replace text of framework.yaml, each once."""
         self.folder, self.clock = folder, clock or Clock()
         if not (folder / "config").exists():
@@ -284,9 +280,7 @@ class Town:
 
     def fees(self, origin: str = FILES) -> dict[str, str]:
         """Code to fee without decimals, of the standing stalls."""
-        return {
-            code: body["fee_yuan"].removesuffix(".00") for code, body in sorted(self.view(origin).items())
-        }
+        return {code: body["fee_yuan"].removesuffix(".00") for code, body in sorted(self.view(origin).items())}
 
     def revs(self, origin: str = FILES) -> list[tuple[int, str]]:
         return sorted((known.rev, known.op) for _, known in self.store.walk(origin, KIND))
@@ -294,9 +288,7 @@ class Town:
     def reports(self) -> dict[tuple[str, str], list[dict[str, Any]]]:
         """Every revision of every reconciliation record on the ledger, by agreement and night."""
         found: dict[tuple[str, str], list[dict[str, Any]]] = {}
-        last = max(
-            (entry.first + entry.count for entry in self.store.entries(0, 100_000) if entry.first), default=1
-        )
+        last = max((entry.first + entry.count for entry in self.store.entries(0, 100_000) if entry.first), default=1)
         for held in self.store.leaves(1, last - 1):
             parsed = record.parse(held.raw)
             if parsed.kind == "reconciliation/1":
@@ -314,6 +306,4 @@ class Town:
 
     def files(self) -> bytes:
         """Every byte of the hub's folder."""
-        return b"".join(
-            path.read_bytes() for path in sorted((self.folder / "hub").rglob("*")) if path.is_file()
-        )
+        return b"".join(path.read_bytes() for path in sorted((self.folder / "hub").rglob("*")) if path.is_file())

@@ -26,9 +26,7 @@ def shared_data() -> Path:
     named = os.environ.get("CROSSREGION_SHARED")
     folder = Path(named) if named else ROOT.parent / "shared" / "data"
     if not folder.is_dir():
-        pytest.skip(
-            f"no real data in {folder}; set CROSSREGION_SHARED to the folder that holds the data sets"
-        )
+        pytest.skip(f"no real data in {folder}; set CROSSREGION_SHARED to the folder that holds the data sets")
     return folder
 
 

@@ -126,12 +126,8 @@ def well() -> dict[str, Any]:
                 "嘉兴市：读取 60 条，入账 53 条",
                 "Jiaxing: read 60, stored 53",
             ),
-            _event(
-                "2026-11-23T02:34:11+08:00", "ok", None, "浙皖对账：比对 31,400 条", "zhewan: compared 31,400"
-            ),
-            _event(
-                "2026-11-23T02:04:11+08:00", "ok", None, "嘉湖对账：比对 31,400 条", "jiahu: compared 31,400"
-            ),
+            _event("2026-11-23T02:34:11+08:00", "ok", None, "浙皖对账：比对 31,400 条", "zhewan: compared 31,400"),
+            _event("2026-11-23T02:04:11+08:00", "ok", None, "嘉湖对账：比对 31,400 条", "jiahu: compared 31,400"),
         ],
     }
 
@@ -200,12 +196,8 @@ def trouble() -> dict[str, Any]:
         "not_compared": ["341882"],
     }
     status["events"] = [
-        _event(
-            _iso(minutes=10), "failing", "341882", "广德市：数据接口拒绝连接", "Guangde refuses connections"
-        ),
-        _event(
-            _iso(minutes=12), "ok", "330400", "嘉兴市：读取 60 条，入账 53 条", "Jiaxing: read 60, stored 53"
-        ),
+        _event(_iso(minutes=10), "failing", "341882", "广德市：数据接口拒绝连接", "Guangde refuses connections"),
+        _event(_iso(minutes=12), "ok", "330400", "嘉兴市：读取 60 条，入账 53 条", "Jiaxing: read 60, stored 53"),
         _event(_iso(hours=1), "late", "330503", "南浔区：超过约定时间", "Nanxun is past the agreed time"),
         _event(
             "2026-11-23T02:34:11+08:00",
@@ -215,14 +207,10 @@ def trouble() -> dict[str, Any]:
             "zhewan: reconciled without Guangde, 3 repaired",
         ),
         _event("2026-11-23T02:04:11+08:00", "succeeded", None, "嘉湖对账：2 处差异", "jiahu: 2 differences"),
-        _event(
-            _iso(hours=14), "action", "330503102", "练市镇：访问密钥已过期", "Lianshi: access key expired"
-        ),
+        _event(_iso(hours=14), "action", "330503102", "练市镇：访问密钥已过期", "Lianshi: access key expired"),
         _event(_iso(days=4), "paused", "330483100", "乌镇镇：系统割接，已暂停", "Wuzhen: paused for a move"),
         *(
-            _event(
-                _iso(days=5, hours=hour), "ok", "330500", f"湖州市：读取 {hour} 条", f"Huzhou: read {hour}"
-            )
+            _event(_iso(days=5, hours=hour), "ok", "330500", f"湖州市：读取 {hour} 条", f"Huzhou: read {hour}")
             for hour in range(1, 5)
         ),
     ]

@@ -93,9 +93,7 @@ class Rig:
         self.signers: dict[str, note.Signer] = {}
         for code in (*selves, *pullers):
             self.rings[code] = KeyRing(folder / code / "keys", PHRASE)
-            self.made[code] = partner.init(
-                folder / code, NodeFile(self.card, code), self.rings[code], self.clock
-            )
+            self.made[code] = partner.init(folder / code, NodeFile(self.card, code), self.rings[code], self.clock)
             if nodes is None or code in nodes:
                 self.node(code)
         self.hub: Any = None
@@ -233,9 +231,7 @@ def signed(rig: Rig, code: str, leaves: list[Leaf], *, chain: batch.Chain | None
     """The note of a batch that continues a city's own chain (or the one given)."""
     node = rig.nodes[code]
     node.issuer(code)
-    return batch.make(
-        node.hub, chain or node.own.chain(code), leaf_hashes(leaves), [rig.signer(code)], stamp()
-    )
+    return batch.make(node.hub, chain or node.own.chain(code), leaf_hashes(leaves), [rig.signer(code)], stamp())
 
 
 def packed(raw: bytes, leaves: list[Leaf]) -> bytes:

@@ -112,11 +112,15 @@ def short_id(body: Body, dirt: Dirt) -> Body:
 
 # ---------------------------------------------------------------- cases: the provincial 省市回流 table
 
-_RETURNED = names(
-    "case_code case_name item_code agency_name agency_uscc region_code facts basis decided_on doc_no "
-    "doc_no_norm penalty_types penalty_text fine_yuan confiscated_income_yuan confiscated_goods_yuan "
-    "licence_name licence_no is_public publish_on publish_end public_status"
-) + PARTY + REPRESENTATIVE
+_RETURNED = (
+    names(
+        "case_code case_name item_code agency_name agency_uscc region_code facts basis decided_on doc_no "
+        "doc_no_norm penalty_types penalty_text fine_yuan confiscated_income_yuan confiscated_goods_yuan "
+        "licence_name licence_no is_public publish_on publish_end public_status"
+    )
+    + PARTY
+    + REPRESENTATIVE
+)
 # A publication says nothing of the proceedings, and all it holds has been decided.
 PUBLISHED = {"procedure": "99", "case_source": "99", "stage": "09"}
 
@@ -179,10 +183,14 @@ def returned(b: Body, dirt: Dirt, at: datetime) -> Row:
 
 # ---------------------------------------------------------------- cases: 双公示, both editions
 
-_PUBLICITY = names(
-    "agency_name agency_uscc facts basis decided_on doc_no doc_no_norm violation_type penalty_types "
-    "penalty_text fine_yuan licence_name publish_end"
-) + PARTY + REPRESENTATIVE
+_PUBLICITY = (
+    names(
+        "agency_name agency_uscc facts basis decided_on doc_no doc_no_norm violation_type penalty_types "
+        "penalty_text fine_yuan licence_name publish_end"
+    )
+    + PARTY
+    + REPRESENTATIVE
+)
 
 
 def knows_publicity(body: Body, dirt: Dirt, at: datetime) -> Body:
@@ -235,19 +243,18 @@ def publicity(b: Body, dirt: Dirt, at: datetime) -> Row:
     }
 
 
-_OLDER = names(
-    "case_code case_name agency_name agency_uscc facts basis decided_on doc_no doc_no_norm penalty_types "
-    "penalty_text public_status"
-) + PARTY
+_OLDER = (
+    names(
+        "case_code case_name agency_name agency_uscc facts basis decided_on doc_no doc_no_norm penalty_types "
+        "penalty_text public_status"
+    )
+    + PARTY
+)
 
 
 def knows_older(body: Body, dirt: Dirt, at: datetime) -> Body:
     """Both editions stand in one table; only rows of the newer one have amounts."""
-    known = (
-        only(body, _OLDER)
-        | PUBLISHED
-        | {"region_code": "330483", "is_public": True, "source_time": stamp(at)}
-    )
+    known = only(body, _OLDER) | PUBLISHED | {"region_code": "330483", "is_public": True, "source_time": stamp(at)}
     if dirt("newer", 3):
         known |= only(body, ("violation_type", "fine_yuan", "publish_end"))
     return known
@@ -438,11 +445,14 @@ def check_in_chinese(b: Body, dirt: Dirt, at: datetime) -> Row:
 
 # ---------------------------------------------------------------- inspections: the towns' own sheets
 
-_TOWN = names(
-    "check_code check_name item_code check_list_code agency_name agency_uscc region_code object_name "
-    "reg_address check_form check_type result_code result_text checked_at reported_at officers "
-    "object_type"
-) + PARTY[:4]
+_TOWN = (
+    names(
+        "check_code check_name item_code check_list_code agency_name agency_uscc region_code object_name "
+        "reg_address check_form check_type result_code result_text checked_at reported_at officers "
+        "object_type"
+    )
+    + PARTY[:4]
+)
 _FORM_WORDS = {"1": "现场检查", "2": "非现场检查"}
 _TYPE_WORDS = {"1": "日常检查", "2": "专项检查", "3": "双随机抽查"}
 
@@ -510,10 +520,14 @@ def tabbed(b: Body, dirt: Dirt, at: datetime) -> Row:
 
 # ---------------------------------------------------------------- Deqing: nested JSON
 
-_DEQING_CASE = names(
-    "legal_rep_name violation_type served_on is_public publish_on publish_end public_status "
-    "confiscated_income_yuan confiscated_goods_yuan licence_name licence_no"
-) + _PENALTY_RECORD + REPRESENTATIVE
+_DEQING_CASE = (
+    names(
+        "legal_rep_name violation_type served_on is_public publish_on publish_end public_status "
+        "confiscated_income_yuan confiscated_goods_yuan licence_name licence_no"
+    )
+    + _PENALTY_RECORD
+    + REPRESENTATIVE
+)
 
 
 def knows_deqing_case(body: Body, dirt: Dirt, at: datetime) -> Body:
@@ -574,8 +588,7 @@ def deqing_case(b: Body, dirt: Dirt, at: datetime) -> Row:
         "facts": b["facts"],
         "basis": b["basis"],
         "filedOn": b["filed_on"],
-        "flags": {k: b[k] for k in ("hearing", "criminal", "major", "collective")}
-        | {"legalReview": b["legal_review"]},
+        "flags": {k: b[k] for k in ("hearing", "criminal", "major", "collective")} | {"legalReview": b["legal_review"]},
         "decision": decision if "decided_on" in b else None,
         "publicity": {
             "isPublic": b["is_public"],
@@ -589,9 +602,7 @@ def deqing_case(b: Body, dirt: Dirt, at: datetime) -> Row:
     }
 
 
-_DEQING_CHECK = names(
-    "legal_rep_name items result_text led_to_case object_type"
-) + _CHECK + REPRESENTATIVE
+_DEQING_CHECK = names("legal_rep_name items result_text led_to_case object_type") + _CHECK + REPRESENTATIVE
 
 
 def knows_deqing_check(body: Body, dirt: Dirt, at: datetime) -> Body:
@@ -646,11 +657,14 @@ GUANGDE_STAGES = {
     "94": "不予处罚",
 }
 _GUANGDE_TYPES = {ENTERPRISE: "企业", PERSON: "个人", TRADER: "个体户"}
-_GUANGDE_CASE = names(
-    "case_code case_name case_source procedure agency_name agency_uscc region_code legal_rep_id_type "
-    "legal_rep_id facts basis filed_on decided_on served_on closed_on stage hearing criminal doc_no "
-    "doc_no_norm penalty_types penalty_text fine_yuan paid_yuan no_penalty"
-) + PARTY
+_GUANGDE_CASE = (
+    names(
+        "case_code case_name case_source procedure agency_name agency_uscc region_code legal_rep_id_type "
+        "legal_rep_id facts basis filed_on decided_on served_on closed_on stage hearing criminal doc_no "
+        "doc_no_norm penalty_types penalty_text fine_yuan paid_yuan no_penalty"
+    )
+    + PARTY
+)
 _GUANGDE_SOURCES = {"01": "日常巡查", "02": "群众举报", "03": "部门移送", "04": "上级交办", "06": "在线监控"}
 
 
@@ -697,10 +711,13 @@ def guangde_case(b: Body, dirt: Dirt, at: datetime) -> Row:
     }
 
 
-_GUANGDE_CHECK = names(
-    "check_code check_name agency_name agency_uscc region_code object_name object_type op_address "
-    "check_form check_type result_code checked_at officers"
-) + PARTY[:4]
+_GUANGDE_CHECK = (
+    names(
+        "check_code check_name agency_name agency_uscc region_code object_name object_type op_address "
+        "check_form check_type result_code checked_at officers"
+    )
+    + PARTY[:4]
+)
 GUANGDE_RESULTS = {
     "1": "合格",
     "6": "查无下落",
@@ -738,11 +755,14 @@ def guangde_check(b: Body, dirt: Dirt, at: datetime) -> Row:
 
 # ---------------------------------------------------------------- transfers
 
-_TRANSFER = names(
-    "letter_no transfer_kind from_agency to_agency from_region to_region case_code cause filed_on reason "
-    "legal_basis request_items reply_due materials goods approver approved_at sent_at signed_by signed_at "
-    "state due_at reminders"
-) + PARTY
+_TRANSFER = (
+    names(
+        "letter_no transfer_kind from_agency to_agency from_region to_region case_code cause filed_on reason "
+        "legal_basis request_items reply_due materials goods approver approved_at sent_at signed_by signed_at "
+        "state due_at reminders"
+    )
+    + PARTY
+)
 _KIND_WORDS = {"01": "移送", "02": "线索", "03": "协查"}
 _STATE_WORDS = {"04": "已发出", "05": "已接收", "06": "已签收"}
 
@@ -772,8 +792,7 @@ def transfer(b: Body, dirt: Dirt, at: datetime) -> Row:
         "协查事项": "；".join(b.get("request_items", ())) or dirt.nothing(),
         "回复期限": b.get("reply_due", dirt.nothing()),
         "材料": "；".join(f"{m['name']}|{m['type']}|{m['pages']}|{m['sha256']}" for m in b["materials"]),
-        "物品": "；".join(f"{g['name']}|{g['quantity']}|{g['spec']}" for g in b.get("goods", ()))
-        or dirt.nothing(),
+        "物品": "；".join(f"{g['name']}|{g['quantity']}|{g['spec']}" for g in b.get("goods", ())) or dirt.nothing(),
         "审批人": b["approver"],
         "审批时间": local(b["approved_at"]),
         "移送时间": local(b["sent_at"]),
@@ -836,9 +855,7 @@ def books() -> dict[tuple[str, str], Book]:
             ("检查时间", "2026-02-30 10:00:00"),
             1,
         ),
-        ("330483", "cases"): Book(
-            _case("330483", True), case, knows_older, older, ("CF_JDRQ", "2026/13/45"), 2, 3
-        ),
+        ("330483", "cases"): Book(_case("330483", True), case, knows_older, older, ("CF_JDRQ", "2026/13/45"), 2, 3),
         ("330483", "transfers"): Book(
             _transfer("330483", ("330503", "330521")), move, knows_transfer, transfer, ("类别", "函告")
         ),
@@ -866,30 +883,22 @@ def books() -> dict[tuple[str, str], Book]:
             "cd_operation",
             True,
         ),
-        ("330521", "cases"): Book(
-            _case("330521", False), case, knows_deqing_case, deqing_case, ("stage", "77")
-        ),
+        ("330521", "cases"): Book(_case("330521", False), case, knows_deqing_case, deqing_case, ("stage", "77")),
         ("330521", "inspections"): Book(
             _inspection("330521"), check_, knows_deqing_check, deqing_check, ("checkedAt", "昨天"), 1
         ),
         ("330483100", "inspections"): Book(
             _inspection("330483100"), check_, knows_sheet, sheet, ("检查时间", "上午"), 1, 1
         ),
-        ("330503102", "inspections"): Book(
-            _inspection("330503102"), check_, knows_tabbed, tabbed, ("jcjg", "99"), 1
-        ),
-        ("330522", "cases"): Book(
-            _case("330522", True), case, knows_publicity, publicity, ("CF_CFLB", "训诫"), 1
-        ),
+        ("330503102", "inspections"): Book(_inspection("330503102"), check_, knows_tabbed, tabbed, ("jcjg", "99"), 1),
+        ("330522", "cases"): Book(_case("330522", True), case, knows_publicity, publicity, ("CF_CFLB", "训诫"), 1),
         ("330522", "transfers"): Book(
             _transfer("330522", ("341882",)), move, knows_transfer, transfer, ("类别", "函告")
         ),
         ("330523", "cases"): Book(
             _case("330523", False), case, knows_penalty_record, penalty_record, ("案件阶段", "挂起")
         ),
-        ("330523", "inspections"): Book(
-            _inspection("330523"), check_, knows_check, check, ("check_date", broken), 1
-        ),
+        ("330523", "inspections"): Book(_inspection("330523"), check_, knows_check, check, ("check_date", broken), 1),
         ("341882", "cases"): Book(
             _case("341882", False), case, knows_guangde_case, guangde_case, ("处罚种类", "XX"), 2, 2
         ),

@@ -170,15 +170,12 @@ class SampleCities:
         if not path.exists():
             _replace(
                 path,
-                json.dumps(
-                    {"seed": self.seed, "size": self.size, "today": self.now().date().isoformat()}
-                ).encode(),
+                json.dumps({"seed": self.seed, "size": self.size, "today": self.now().date().isoformat()}).encode(),
             )
         held = json.loads(path.read_text(encoding="utf-8"))
         if (held["seed"], held["size"]) != (self.seed, self.size):
             raise ValueError(
-                f"{self.directory} holds the sample of seed {held['seed']}, size {held['size']}; "
-                "use another directory"
+                f"{self.directory} holds the sample of seed {held['seed']}, size {held['size']}; use another directory"
             )
         return date.fromisoformat(held["today"])
 
@@ -308,9 +305,7 @@ class SampleCities:
         match code:
             case "330503" | "330523":
                 write_table(folder / "front.db", TABLES[code, feed], columns, rows)
-                self.connections[code] = {
-                    "database": f"sqlite:///{(self.directory / code / 'front.db').resolve()}"
-                }
+                self.connections[code] = {"database": f"sqlite:///{(self.directory / code / 'front.db').resolve()}"}
                 return
             case "330522" if feed == "transfers":
                 for n, row in enumerate(rows, 1):
@@ -451,9 +446,9 @@ def write_table(path: Path, table: str, columns: list[str], rows: list[Row]) -> 
     try:
         db.execute("BEGIN IMMEDIATE")
         db.execute(f'CREATE TABLE IF NOT EXISTS "{table}" ({typed})')
-        db.execute(f'DELETE FROM "{table}"')  # noqa: S608 - names from TABLES
+        db.execute(f'DELETE FROM "{table}"')
         places = ", ".join("?" * len(columns))
-        db.executemany(f'INSERT INTO "{table}" VALUES ({places})', [tuple(row.values()) for row in rows])  # noqa: S608
+        db.executemany(f'INSERT INTO "{table}" VALUES ({places})', [tuple(row.values()) for row in rows])
         db.execute("COMMIT")
     finally:
         db.close()

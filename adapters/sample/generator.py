@@ -20,7 +20,7 @@ Body = dict[str, Any]
 
 def seeded(name: str) -> Random:
     """The random numbers of this name."""
-    return Random(name)  # noqa: S311 - made-up data, no secrets
+    return Random(name)
 
 
 def names(text: str) -> tuple[str, ...]:
@@ -87,9 +87,7 @@ def place(code: str) -> Place:
     words = _TOWNS[code].split()
     towns = tuple(zip((w.removesuffix("000") for w in words[::2]), words[1::2], strict=True))
     if len(code) == 9:  # a town acts in its own name
-        agencies: tuple[Agency, ...] = (
-            Agency(f"{name}人民政府", uscc("11", code[:6], code[1:9]), f"{short}镇罚"),
-        )
+        agencies: tuple[Agency, ...] = (Agency(f"{name}人民政府", uscc("11", code[:6], code[1:9]), f"{short}镇罚"),)
     else:
         agencies = tuple(
             Agency(name + department, uscc("11", code, f"{code[2:]}{n:04d}"), short + sign)
@@ -123,8 +121,7 @@ def resident_id(region: str, born: date, serial: int) -> str:
 _SURNAMES = "王李张刘陈杨赵黄周吴徐孙胡朱高林何郭马罗沈钱姚潘俞费莫钮严闵"
 _COMPOUND = ("欧阳", "上官", "诸葛", "司徒")
 _GIVEN = (
-    "伟芳娜敏静丽强磊军洋勇艳杰娟涛明超兰霞平刚桂英华玉萍红玲"
-    "建国春梅志海燕新荣永根宝泉水林金法阿毛晓雯子涵浩宇欣怡"
+    "伟芳娜敏静丽强磊军洋勇艳杰娟涛明超兰霞平刚桂英华玉萍红玲建国春梅志海燕新荣永根宝泉水林金法阿毛晓雯子涵浩宇欣怡"
 )
 _TRADE = (
     "纺织",
@@ -214,9 +211,7 @@ def parties(random: Random, where: Place, n: int) -> list[Body]:
 def settle(random: Random, where: Place, party: Body) -> Body:
     """The same party with premises in another place: what makes cities meet in one matter."""
     region, town = random.choice(where.towns)
-    address = (
-        where.name + town.removeprefix(where.name) + random.choice(_STREETS) + f"{random.randrange(1, 900)}号"
-    )
+    address = where.name + town.removeprefix(where.name) + random.choice(_STREETS) + f"{random.randrange(1, 900)}号"
     return party | {"address": address, "region": region}
 
 
@@ -471,9 +466,7 @@ def _decide(
     }
     body["doc_no"] = f"{agency.short}罚决字〔{decided.year}〕第{number:06d}号"
     if random.random() < 0.3:  # the older serials: team, dash, number
-        body["doc_no"] = (
-            f"{agency.short}罚字〔{decided.year}〕第{random.randrange(1, 9)}-{number % 1000:03d}号"
-        )
+        body["doc_no"] = f"{agency.short}罚字〔{decided.year}〕第{random.randrange(1, 9)}-{number % 1000:03d}号"
     body["doc_no_norm"] = body["doc_no"]
     body["doc_no"] = _misspell(random, body["doc_no"])
     text = [f"罚款人民币{fine}元"]
@@ -683,9 +676,7 @@ def transfer(random: Random, where: Place, to: Place, party: Body, number: int, 
     }
     if body["transfer_kind"] == ASSISTANCE:
         body |= {
-            "request_items": ["请协助查明当事人的实际经营地址", "请代为送达询问通知书"][
-                : random.randrange(1, 3)
-            ],
+            "request_items": ["请协助查明当事人的实际经营地址", "请代为送达询问通知书"][: random.randrange(1, 3)],
             "reply_due": body["due_at"][:10],
         }
     if random.random() < 0.3:
@@ -751,9 +742,7 @@ def write_huzhou_year(path: Path, n: int = 240_000, seed: int = 1) -> None:
     """
     random = seeded(f"{seed}/huzhou")
     where = place("330500")
-    agencies = [
-        (f"湖州市{name}", uscc("11", "330500", f"0500{i:04d}")) for i, name in enumerate(DEPARTMENTS, 101)
-    ]
+    agencies = [(f"湖州市{name}", uscc("11", "330500", f"0500{i:04d}")) for i, name in enumerate(DEPARTMENTS, 101)]
     items = [(f"3302{i % 39 + 10}{i:08d}", i % 39, _ACTS[i % len(_ACTS)][1]) for i in range(ITEMS)]
     towns = huzhou_towns()
     people = [

@@ -169,9 +169,7 @@ class _Parser:
             return {}
         for name in value:
             if not _NAME.fullmatch(name):
-                self.say(
-                    (*keys, name), "a name is small letters, digits and _", "begin with a letter, 40 at most"
-                )
+                self.say((*keys, name), "a name is small letters, digits and _", "begin with a letter, 40 at most")
         return value
 
     def known(self, keys: Sequence[Key], name: str, names: Iterable[str], what: str) -> bool:
@@ -245,9 +243,7 @@ class _Parser:
         spec, name = TYPES[shape["type"]], str(at[-1])
         for option in ("min", "max", "length", "max_text", "lines", "codes", "of"):
             if option in shape and option not in spec.options:
-                self.say(
-                    (*at, option), f"is no option of {shape['type']}", f"it takes: {_words(spec.options)}"
-                )
+                self.say((*at, option), f"is no option of {shape['type']}", f"it takes: {_words(spec.options)}")
         for option in ("codes", "of"):
             if option in spec.options and option not in shape:
                 self.say(at, f"a {shape['type']} needs `{option}`")
@@ -282,12 +278,8 @@ class _Parser:
             if not TYPES[shape["type"]].may_be_open:
                 mend = "name a sealed group, or use a type that holds no words about a person"
                 self.say(here, f"a {shape['type']} may hold words about a person: never open", mend)
-        elif self.known(here, group, [*self.labels, "open"], "group") and "masks" in self.shapes.get(
-            group, {}
-        ):
-            self.say(
-                here, "a masked group is computed; no field stands in it", "name the group that it masks"
-            )
+        elif self.known(here, group, [*self.labels, "open"], "group") and "masks" in self.shapes.get(group, {}):
+            self.say(here, "a masked group is computed; no field stands in it", "name the group that it masks")
         return group
 
     def table_of(self, shape: Mapping[str, Any], at: tuple[Key, ...]) -> tuple[str, ...]:
@@ -337,9 +329,7 @@ class _Parser:
             if "masks" in shape:
                 masks[group] = self.mask(group, shape)
             elif extra:
-                self.say(
-                    ["groups", group, extra[0]], "belongs to a masked group", "say which groups it `masks`"
-                )
+                self.say(["groups", group, extra[0]], "belongs to a masked group", "say which groups it `masks`")
         return masks
 
     def mask(self, group: str, shape: dict[str, Any]) -> Mask:
@@ -354,9 +344,7 @@ class _Parser:
             here = (*at, "how", name)
             if self.known(here, how, HOW, "way of masking") and self.seen(here, name, ("text", "id_number")):
                 if self.fields[name].group not in shape["masks"]:
-                    self.say(
-                        here, "stands in a group that this one does not mask", "add its group to `masks`"
-                    )
+                    self.say(here, "stands in a group that this one does not mask", "add its group to `masks`")
                 ways.append((name, how))
         return Mask(
             tuple((name, HOW[how].mask, HOW[how].always) for name, how in ways if how != "title"),
@@ -394,9 +382,7 @@ class _Parser:
             return name not in self.parts("fields") and self.known(keys, name, self.fields, "field")
         if self.fields[name].type in types:
             return True
-        self.say(
-            keys, f"{name} is of type {self.fields[name].type}", f"use a field of type {' or '.join(types)}"
-        )
+        self.say(keys, f"{name} is of type {self.fields[name].type}", f"use a field of type {' or '.join(types)}")
         return False
 
     # ---- rules ----
@@ -430,9 +416,7 @@ class _Parser:
         if len(set(names)) != len(names):
             self.say((*at, form), "names a field twice")
         values = self.rule_values(at, form, shape) if len(self.wrong) == before else ()
-        when = tuple(
-            self.condition((*at, "when", name), name, how) for name, how in shape.get("when", {}).items()
-        )
+        when = tuple(self.condition((*at, "when", name), name, how) for name, how in shape.get("when", {}).items())
         if len(self.wrong) > before:
             return None
         return Rule(form, names, values, tuple(each for each in when if each is not None))
@@ -464,11 +448,7 @@ class _Parser:
                 self.say((*at, word), "expected true or false")
                 return None
             return Condition(name, word, (value,)) if self.seen(at, name, tuple(TYPES)) else None
-        types = (
-            ("code", "boolean", "region", "digits")
-            if word == "in"
-            else ("code", "region", "digits", "identifier")
-        )
+        types = ("code", "boolean", "region", "digits") if word == "in" else ("code", "region", "digits", "identifier")
         if not self.seen(at, name, types):
             return None
         if not isinstance(value, list) or not value:

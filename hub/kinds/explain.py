@@ -55,9 +55,7 @@ def called(field: Field) -> str:
 def problems(kind: "Kind", body: Any) -> list[Problem]:
     """Every problem of a body, at most 50, in the order of the kind's fields."""
     if not isinstance(body, dict):
-        return [
-            Problem("", f"expected an object of fields, not a {_named(body)}", "send one object per record")
-        ]
+        return [Problem("", f"expected an object of fields, not a {_named(body)}", "send one object per record")]
     found = list(_flat(kind.schema().validate(body), kind.fields, ""))
     if len(found) > MOST:
         found = [*found[: MOST - 1], Problem("", "more problems than are listed", "mend these first")]
@@ -106,11 +104,7 @@ def fault(field: Field, value: Any) -> str | None:
         return None
     if spec.base == "integer":
         ok = field.min <= value <= field.max
-        return (
-            None
-            if ok
-            else f"expected a whole number from {field.min} to {field.max}; correct it at the source"
-        )
+        return None if ok else f"expected a whole number from {field.min} to {field.max}; correct it at the source"
     if field.type == "code":
         return None if value in field.codes else f"expected {expects}; one of: {_listed(field.codes)}"
     if not field.min <= len(value) <= field.max:
@@ -164,13 +158,9 @@ class _Values(_Value):
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
         field = self.field
         if type(value) is not list:
-            raise ValidationError(
-                f"expected {TYPES[field.type].expects.format(table=field.table)}; send a list"
-            )
+            raise ValidationError(f"expected {TYPES[field.type].expects.format(table=field.table)}; send a list")
         if not field.min <= len(value) <= field.max:
-            raise ValidationError(
-                f"expected {_size(field)} items, not {len(value)}; correct the value or its mapping"
-            )
+            raise ValidationError(f"expected {_size(field)} items, not {len(value)}; correct the value or its mapping")
         wrong: dict[int, Any] = {}
         for n, item in enumerate(value):
             found = self._of_item(item)
@@ -222,9 +212,7 @@ class BodySchema(marshmallow.Schema):
         extra = [key for key in original if key not in self.known] if isinstance(original, dict) else []
         if not extra:
             return
-        close = {
-            match for key in extra[:MOST] for match in difflib.get_close_matches(str(key)[:64], self.known, 1)
-        }
+        close = {match for key in extra[:MOST] for match in difflib.get_close_matches(str(key)[:64], self.known, 1)}
         absent = sorted(name for name in close if name not in original)
         hint = f"did you mean {', '.join(absent)}?" if absent else "send only the fields of the kind"
         raise ValidationError(f"{len(extra)} unknown field{'s' if len(extra) > 1 else ''}; {hint}")
@@ -246,10 +234,9 @@ class BodySchema(marshmallow.Schema):
 
 
 def _at_fault(rule: Rule, body: Mapping[str, Any]) -> Iterator[str]:
-    if rule.form != "require":
-        parts = [rule]
-    else:
-        parts = [Rule(rule.form, (name,), rule.values, rule.when) for name in rule.names]
+    parts = (
+        [rule] if rule.form != "require" else [Rule(rule.form, (name,), rule.values, rule.when) for name in rule.names]
+    )
     for part in parts:
         judge = part.within(frozenset(body))
         name = judge(body) if judge else None
@@ -258,10 +245,7 @@ def _at_fault(rule: Rule, body: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _schema_of(known: Mapping[str, Field], rules: tuple[Rule, ...]) -> BodySchema:
-    inside = {
-        name: _Values(each) if TYPES[each.type].base == "list" else _Value(each)
-        for name, each in known.items()
-    }
+    inside = {name: _Values(each) if TYPES[each.type].base == "list" else _Value(each) for name, each in known.items()}
     made: type[BodySchema] = type("Body", (BodySchema,), {**inside, "Meta": BodySchema.Meta})
     made.known, made.rules = known, rules
     return made()
@@ -291,9 +275,7 @@ _FORMATS = {"date": "date", "datetime": "date-time"}
 def json_schema(kind: "Kind") -> dict[str, Any]:
     """JSON Schema 2020-12 of a body: forms, codes, rules; check digits and orders stand in `description`."""
     said = [
-        " ".join((", ".join(rule.names), *rule.says()[:1]))
-        for rule in kind.rules
-        if rule.form in ("check", "order")
+        " ".join((", ".join(rule.names), *rule.says()[:1])) for rule in kind.rules if rule.form in ("check", "order")
     ]
     ruled = [_json_rule(rule, kind.fields) for rule in kind.rules if rule.form not in ("check", "order")]
     return {
@@ -361,9 +343,7 @@ def _json_rule(rule: Rule, known: Mapping[str, Field]) -> dict[str, Any]:
             "required": list(rule.names),
             "properties": {rule.names[0]: {"contains": {"const": rule.values[0]}}},
         }
-    return (
-        {"if": {"allOf": [_json_condition(each) for each in rule.when]}, "then": then} if rule.when else then
-    )
+    return {"if": {"allOf": [_json_condition(each) for each in rule.when]}, "then": then} if rule.when else then
 
 
 def _json_condition(condition: Condition) -> dict[str, Any]:

@@ -58,9 +58,7 @@ class Kind:
         """Raise KindError, with every problem explained, unless the body is a valid one of this kind."""
         if not self._accepts(body):
             found = explain.problems(self, body)
-            raise KindError(
-                self.name, found or [Problem("", "is refused", "report this kind and field types")]
-            )
+            raise KindError(self.name, found or [Problem("", "is refused", "report this kind and field types")])
 
     def _accepts(self, body: Any) -> bool:
         if type(body) is not dict:
@@ -89,9 +87,7 @@ class Kind:
         groups = self._empty.copy()
         return self._shape(body).split(body, groups), groups
 
-    def join(
-        self, open_: Mapping[str, Any], groups: Mapping[str, Mapping[str, Any] | None]
-    ) -> dict[str, Any]:
+    def join(self, open_: Mapping[str, Any], groups: Mapping[str, Mapping[str, Any] | None]) -> dict[str, Any]:
         """The body again: open fields and those of the groups at hand; masks are left out."""
         body = dict(open_)
         for home, fields in groups.items():
@@ -110,9 +106,7 @@ class Kind:
 
     def warnings(self, body: Body) -> list[Problem]:
         """What a valid body leaves to wonder about: identity numbers whose birthplace is no province."""
-        numbers = [
-            field for field in self.fields.values() if field.type == "id_number" and field.name in body
-        ]
+        numbers = [field for field in self.fields.values() if field.type == "id_number" and field.name in body]
         return [
             Problem(
                 field.name,
@@ -195,7 +189,7 @@ class Shape:
     on values: the tests, the rules that its fields can break at all, and where each field goes.
     """
 
-    __slots__ = ("_arrays", "_lists", "masks", "_rules", "_sealed", "_tests", "_texts")
+    __slots__ = ("_arrays", "_lists", "_rules", "_sealed", "_tests", "_texts", "masks")
 
     def __init__(self, kind: Kind, names: tuple[str, ...]) -> None:
         fields, present = {name: kind.fields[name] for name in names}, frozenset(names)
@@ -259,9 +253,7 @@ def _gather(fields: Mapping[str, Field]) -> Callable[[Body], str]:
     pick: Callable[[Body], tuple[str, ...]] = itemgetter(*words) if len(words) > 1 else _single(words)
     texts = tuple(name for name, field in fields.items() if field.type == "texts")
     lists = tuple(
-        (name, inner)
-        for name, field in fields.items()
-        if field.type == "list" and (inner := _words(field.of))
+        (name, inner) for name, field in fields.items() if field.type == "list" and (inner := _words(field.of))
     )
     if not texts and not lists:
         return lambda body: " ".join(pick(body))

@@ -264,7 +264,9 @@ class SqliteStore:
             try:
                 yield begin, _leaves(leaves), _texts(self._vault.open(sealed, str(begin).encode()))
             except msgspec.DecodeError as error:
-                raise RecordError(f"the leaves from number {begin} on are damaged", where="store", mend="run fsck") from error
+                raise RecordError(
+                    f"the leaves from number {begin} on are damaged", where="store", mend="run fsck"
+                ) from error
 
     def leaves(self, first: int, count: int) -> Iterator[Held]:
         for begin, (raws, hashes), texts in self._segments(first, count):
@@ -422,7 +424,8 @@ class SqliteStore:
     def quarantine(self, code: str | None = None) -> list[Quarantined]:
         names = _names(Quarantined)
         rows = self._db().execute(
-            f"SELECT {_columns(names)} FROM quarantine WHERE ? IS NULL OR code = ? ORDER BY code, feed, mark", (code, code)
+            f"SELECT {_columns(names)} FROM quarantine WHERE ? IS NULL OR code = ? ORDER BY code, feed, mark",
+            (code, code),
         )
         found = []
         for row in rows:
@@ -481,7 +484,9 @@ class SqliteStore:
             (json.dumps(result, ensure_ascii=False, sort_keys=True), agreement, night, token),
         )
         if cursor.rowcount != 1:
-            raise Fenced(f"night {night} of {agreement} is no longer this run's", mend="nothing to do: another run has it")
+            raise Fenced(
+                f"night {night} of {agreement} is no longer this run's", mend="nothing to do: another run has it"
+            )
 
     def night(self, agreement: str, night: str) -> Night | None:
         found = self._nights("agreement = ? AND night = ?", 1, agreement, night)
@@ -501,7 +506,8 @@ class SqliteStore:
         db = self._write()
         names = _names(Difference)
         db.executemany(
-            _insert("difference", names) + " ON CONFLICT(identity) DO UPDATE SET last_night = excluded.last_night, severity = excluded.severity, state = 'open'",
+            _insert("difference", names) + " ON CONFLICT(identity) DO UPDATE SET last_night = excluded.last_night,"
+            " severity = excluded.severity, state = 'open'",
             [tuple(asdict(each)[name] for name in names) for each in found],
         )
         db.execute(
@@ -574,5 +580,3 @@ def _read_chain(state: str) -> Chain:
     values = json.loads(state)
     values["keys"] = tuple(parse_vkey(text) for text in values["keys"])
     return Chain(**values)
-
-

@@ -156,9 +156,7 @@ def _answer_errors(app: Flask) -> None:
 
     @app.errorhandler(Exception)
     def unforeseen(error: Exception) -> Response:
-        place = " < ".join(
-            f"{f.name}:{f.lineno}" for f in reversed(traceback.extract_tb(error.__traceback__)[-4:])
-        )
+        place = " < ".join(f"{f.name}:{f.lineno}" for f in reversed(traceback.extract_tb(error.__traceback__)[-4:]))
         _log.error("unforeseen %s in %s", type(error).__name__, place)
         return api.problem(500, "internal", "the hub failed", "try again; tell the operator if it goes on")
 
@@ -173,9 +171,7 @@ def _http_problem(error: HTTPException) -> Any:
         413: ("too_large", f"the body is longer than {MAX_BODY} bytes", "send smaller batches"),
     }
     code = error.code or 500
-    answer = api.problem(
-        code, *texts.get(code, (api.snake(type(error).__name__), "the request cannot be served", ""))
-    )
+    answer = api.problem(code, *texts.get(code, (api.snake(type(error).__name__), "the request cannot be served", "")))
     for name, value in error.get_headers():
         if name == "Allow":
             answer.headers[name] = value
@@ -219,9 +215,7 @@ def _docs_page() -> Any:
             # The page's one inline script is allowed by its hash, so that no other ever runs.
             inline = re.findall(rb"<script>(.*?)</script>", response.get_data(), re.DOTALL)
             hashes = "".join(f" 'sha256-{b64encode(sha256(each).digest()).decode()}'" for each in inline)
-            response.headers["Content-Security-Policy"] = _POLICY.format(
-                scripts=hashes, styles=" 'unsafe-inline'"
-            )
+            response.headers["Content-Security-Policy"] = _POLICY.format(scripts=hashes, styles=" 'unsafe-inline'")
         return response
 
     page.after_request(allow)

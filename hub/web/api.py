@@ -64,9 +64,7 @@ class ProblemItem(Schema):
 
 
 class Expected(Schema):
-    seq = fields.Integer(
-        required=True, metadata={"description": "The seq of the entry that would continue the chain"}
-    )
+    seq = fields.Integer(required=True, metadata={"description": "The seq of the entry that would continue the chain"})
     prev = fields.String(required=True, metadata={"description": "SHA-256 of the last entry's text, base64"})
 
 
@@ -78,9 +76,7 @@ class ProblemSchema(Schema):
     )
     what = fields.String(required=True)
     mend = fields.String(required=True)
-    problems = fields.List(
-        fields.Nested(ProblemItem), required=True, metadata={"description": "Every problem found"}
-    )
+    problems = fields.List(fields.Nested(ProblemItem), required=True, metadata={"description": "Every problem found"})
     expected = fields.Nested(Expected, metadata={"description": "Only with 409"})
 
 
@@ -123,9 +119,7 @@ _FRAMEWORK = _object(
     hub=_text("The hub's name, the first word of every entry"),
     member=_text("The caller's code"),
     on={"type": "string", "format": "date"},
-    agreements=_each(
-        _OBJECT, "The caller's agreements: members, what it receives and gives, with the clauses"
-    ),
+    agreements=_each(_OBJECT, "The caller's agreements: members, what it receives and gives, with the clauses"),
     pins={
         **_OBJECT,
         "additionalProperties": _TEXT,
@@ -191,11 +185,7 @@ def _json(status: int, value: Any) -> Response:
 def _query(*names: str) -> list[int]:
     """The query's numbers, 0 where left out; a name unknown, repeated or not a plain number is a problem."""
     given = request.args.to_dict(flat=False)
-    bad = (
-        [Problem("query", "an unknown parameter", f"use {' and '.join(names)}")]
-        if set(given) - set(names)
-        else []
-    )
+    bad = [Problem("query", "an unknown parameter", f"use {' and '.join(names)}")] if set(given) - set(names) else []
     for name in names:
         values = given.get(name, ["0"])
         if len(values) != 1 or not _number(values[0]):

@@ -363,9 +363,7 @@ _GAP, _LINE, _BLOCK = 10, 18, 14
 Block = tuple[list[str], list[Mapping[str, Any]]]
 
 
-def network(
-    cities: Sequence[Mapping[str, Any]], names: Mapping[str, str], none: str, shape: Shape
-) -> Drawing:
+def network(cities: Sequence[Mapping[str, Any]], names: Mapping[str, str], none: str, shape: Shape) -> Drawing:
     """The hub between two columns of jurisdictions, grouped by the agreements they are in.
 
     `names` words the agreements and `none` having none; who is in two agreements stands in a group of both.
@@ -408,9 +406,7 @@ def _place(drawing: Drawing, column: list[Block], shape: Shape, *, right: bool) 
     middle = drawing.height / 2
     y = (drawing.height - _height(column, shape)) / 2
     for title, members in column:
-        drawing.titles.append(
-            Title(title, shape.width - 2 if right else 2, y + 13, "end" if right else "start")
-        )
+        drawing.titles.append(Title(title, shape.width - 2 if right else 2, y + 13, "end" if right else "start"))
         y += len(title) * _LINE + 6
         for city in members:
             bend = shape.bulge * ((y + high / 2 - middle) / middle) ** 2
@@ -450,18 +446,12 @@ class _Gauges(Collector):
         yield _one("open_differences", "Differences nobody has decided", numbers["open_differences"])
         yield _one("quarantined_rows", "Rows held in quarantine", numbers["quarantined"])
         yield _one("ledger_entries", "Entries on the ledger", ledger["size"])
-        yield _one(
-            "ledger_verified_entries", "Entries covered by the last verification", ledger["verified_size"]
-        )
+        yield _one("ledger_verified_entries", "Entries covered by the last verification", ledger["verified_size"])
         yield _one("ledger_verified_timestamp_seconds", "Last verification", _seconds(ledger["verified_at"]))
-        yield _one(
-            "ledger_checkpoint_timestamp_seconds", "Last checkpoint", _seconds(ledger["checkpoint_at"])
-        )
+        yield _one("ledger_checkpoint_timestamp_seconds", "Last checkpoint", _seconds(ledger["checkpoint_at"]))
         yield _one("next_night_timestamp_seconds", "Next reconciliation", _seconds(status["night"]["next"]))
         verdicts = ("ok", "late", "failing", "action", "never")
-        yield _states(
-            "verdict", "The hub's verdict on itself", [((), status["verdict"]["state"])], (), verdicts
-        )
+        yield _states("verdict", "The hub's verdict on itself", [((), status["verdict"]["state"])], (), verdicts)
         yield from self._cities(status["jurisdictions"])
         yield from self._nights(status["night"]["agreements"])
 
@@ -572,9 +562,7 @@ def _page(status: Mapping[str, Any], lang: str, only: str | None, *, carry: bool
         worst=cities[0] if cities and look(cities[0]["state"]) != "on_time" else None,
         city_names={city["code"]: words.of(city["name"]) for city in cities},
         agreement_names=names,
-        drawings={
-            key: network(by_code, names, words("no_agreement"), shape) for key, shape in shapes.items()
-        },
+        drawings={key: network(by_code, names, words("no_agreement"), shape) for key, shape in shapes.items()},
     )
 
 
@@ -582,9 +570,7 @@ def _order(state: str) -> int:
     return STATES.index(state) if state in STATES else -1
 
 
-def blueprint(
-    status: Callable[[], dict[str, Any]], healthy: Callable[[], tuple[bool, str]]
-) -> flask.Blueprint:
+def blueprint(status: Callable[[], dict[str, Any]], healthy: Callable[[], tuple[bool, str]]) -> flask.Blueprint:
     """The console's pages, to be registered at the root of the application.
 
     `status` gives the one status dict; `healthy` gives the verdict of /healthz and one plain line about it.
@@ -604,9 +590,7 @@ def blueprint(
         reply.headers["Content-Language"] = lang
         reply.vary.update(("Accept-Language", "Cookie"))
         if told:
-            reply.set_cookie(
-                COOKIE, lang, max_age=31536000, samesite="Lax", httponly=True, secure=request.is_secure
-            )
+            reply.set_cookie(COOKIE, lang, max_age=31536000, samesite="Lax", httponly=True, secure=request.is_secure)
         return reply
 
     @console.get("/status.json")

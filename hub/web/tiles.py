@@ -87,9 +87,7 @@ def _tiles(blp: Any, desk: Desk, cache: str) -> None:
         """A tile of hashes, or a bundle of entries"""
         body = find(parse(place))
         if body is None:
-            raise NotFound(
-                "no such tile", mend="ask for tiles of the published checkpoint, in their one spelling"
-            )
+            raise NotFound("no such tile", mend="ask for tiles of the published checkpoint, in their one spelling")
         return Response(body, content_type="application/octet-stream", headers={"Cache-Control": cache})
 
     where = path_parameter(

@@ -209,7 +209,8 @@ def push_rate(count: int, folder: Path, kind: Kind) -> float:
     hub.start()
     url, peer = port.get(timeout=120)
     clients = [
-        context.Process(target=client, args=(str(folder), code, files[code], url, peer, start, done)) for code in CLIENTS
+        context.Process(target=client, args=(str(folder), code, files[code], url, peer, start, done))
+        for code in CLIENTS
     ]
     for each in clients:
         each.start()
@@ -254,7 +255,9 @@ def year(folder: Path) -> dict[str, Any]:
         peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 
     began = time.perf_counter()
-    outcome = hub.intake.run(found, found.feeds[0], {"directory": str(folder / "year")}, full=True, who="bench", progress=watch)
+    outcome = hub.intake.run(
+        found, found.feeds[0], {"directory": str(folder / "year")}, full=True, who="bench", progress=watch
+    )
     seconds = time.perf_counter() - began
     hub.workshop.close()
     assert outcome.pull.state == "succeeded", outcome.pull
@@ -269,7 +272,9 @@ def year(folder: Path) -> dict[str, Any]:
 
 def year_apart(folder: Path) -> dict[str, Any]:
     """The year in a process of its own, so that its memory is its own."""
-    run = subprocess.run([sys.executable, __file__, "--year-in", str(folder)], capture_output=True, text=True, check=False)
+    run = subprocess.run(
+        [sys.executable, __file__, "--year-in", str(folder)], capture_output=True, text=True, check=False
+    )
     if run.returncode:
         raise SystemExit(run.stderr)
     found: dict[str, Any] = json.loads(run.stdout)
@@ -304,7 +309,11 @@ def report(records: int, rounds: int, year_records: int) -> dict[str, Any]:
         "push": median(rounds, lambda folder: push_rate(records, folder, kind)),
     }
     found: dict[str, Any] = {
-        "machine": {"cores": os.cpu_count(), "python": platform.python_version(), "sqlite": engine.sqlite3.sqlite_version},
+        "machine": {
+            "cores": os.cpu_count(),
+            "python": platform.python_version(),
+            "sqlite": engine.sqlite3.sqlite_version,
+        },
         "records": records,
         "rounds": rounds,
         "per_second": {name: round(each) for name, each in rates.items()},
@@ -337,7 +346,9 @@ def main() -> None:
     print(f"{found['machine']}, {found['records']} records, median of {found['rounds']}")
     for name, each in found["per_second"].items():
         print(f"  {name:14}{each:>9,} records/s")
-    print(f"  push is {found['push_to_sqlite_utils']} × sqlite-utils and {found['push_to_plain_stack']} × the plain stack")
+    print(
+        f"  push is {found['push_to_sqlite_utils']} × sqlite-utils and {found['push_to_plain_stack']} × the plain stack"
+    )
     if "year" in found:
         print(f"  a year of Huzhou: {found['year']}")
 

@@ -60,9 +60,7 @@ def refused(kind: type[SourceError], words: str = "") -> Iterator[None]:
     assert caught.value.where
     assert CANARY not in "".join(traceback.format_exception_only(caught.value))
     assert caught.value.__cause__ is None
-    assert caught.value.__suppress_context__ or caught.value.__context__ is None, (
-        "hide the cause: it may hold a value"
-    )
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None, "hide the cause: it may hold a value"
 
 
 def rows_of(count: int, start: int = 1, **more: str) -> list[dict[str, str]]:
@@ -102,9 +100,7 @@ class SourceContract:
         city.put(rows_of(self.many))
         pages = list(city.source().pages(None))
         assert len(pages) > 1
-        assert [row.data["id"] for page in pages for row in page.rows] == [
-            row["id"] for row in rows_of(self.many)
-        ]
+        assert [row.data["id"] for page in pages for row in page.rows] == [row["id"] for row in rows_of(self.many)]
         places = [row.where for page in pages for row in page.rows]
         assert len(set(places)) == self.many
         assert CANARY not in "".join(places)
@@ -179,4 +175,3 @@ class SourceContract:
     def test_no_row_of_it_is_faulty(self, city: City) -> None:
         city.put(rows_of(50))
         assert not [row for row in everything(city.source())[0] if FAULT in row]
-

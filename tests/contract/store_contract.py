@@ -17,7 +17,16 @@ VKEY = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
 
 def leaf(n, **more):
     raw = b'{"n":%d}' % n
-    return Leaf(raw, more.get("disclosures", {"party": f"secret-{n}"}), "330483", "case/1", f"id{n:020}", 1, "put", bytes([n]) * 16)
+    return Leaf(
+        raw,
+        more.get("disclosures", {"party": f"secret-{n}"}),
+        "330483",
+        "case/1",
+        f"id{n:020}",
+        1,
+        "put",
+        bytes([n]) * 16,
+    )
 
 
 def entry(number, **more):
@@ -107,7 +116,9 @@ class StoreContract:
     def test_disclosures_and_quarantined_rows_rest_encrypted(self, store, tmp_path):
         with store.transaction():
             store.append_leaves([leaf(1, disclosures={"party": "CANARY-DISCLOSED"})], [leaf_hash(leaf(1).raw)])
-            store.put_quarantine([Quarantined("330483", "cases", "m", "a.csv:2", "f", "r", "t1", "t1", row=b"CANARY-ROW")])
+            store.put_quarantine(
+                [Quarantined("330483", "cases", "m", "a.csv:2", "f", "r", "t1", "t1", row=b"CANARY-ROW")]
+            )
         assert store.quarantine("330483")[0].row == b"CANARY-ROW"
         store.close()
         kept = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
@@ -127,7 +138,10 @@ class StoreContract:
             store.set_current("330503", "case/1", [("id0", Known(7, "put", None, 9))], 1, 0)
         with store.transaction():
             store.set_current("330483", "case/1", [("id1", Known(2, "retract", None, 5))], -1, 1)
-        assert store.known("330483", "case/1", ["id1", "id2", "no"]) == {"id1": Known(2, "retract", None, 5), "id2": rows[2][1]}
+        assert store.known("330483", "case/1", ["id1", "id2", "no"]) == {
+            "id1": Known(2, "retract", None, 5),
+            "id2": rows[2][1],
+        }
         assert store.known("330483", "other/1", ["id1"]) == {}
         assert [id for id, _ in store.walk("330483", "case/1")] == ["id0", "id1", "id2"]
         assert [tuple(row) for row in store.series()] == [("330483", "case/1", 2, 1), ("330503", "case/1", 1, 0)]
@@ -185,7 +199,9 @@ class StoreContract:
             store.put_cursor("330483", "cases", "c1")
             store.put_cursor("330483", "cases", "c2")
             good = Pull("330483", "cases", "2026-01-01T00:00:00+08:00", "me", full=True)
-            good = replace(good, number=store.start_pull(good), state="succeeded", ended="2026-01-01T00:00:01+08:00", read=3)
+            good = replace(
+                good, number=store.start_pull(good), state="succeeded", ended="2026-01-01T00:00:01+08:00", read=3
+            )
             store.end_pull(good)
             bad = replace(good, started="2026-01-02T00:00:00+08:00", state="failed")
             bad = replace(bad, number=store.start_pull(bad))
@@ -213,7 +229,9 @@ class StoreContract:
         one = Difference("d1", "jiahu", "vanished", "330483", "case/1", "id", "medium", "2026-11-23", "2026-11-23")
         with store.transaction():
             store.put_differences("jiahu", "2026-11-23", [one, replace(one, identity="d2")])
-            store.put_differences("jiahu", "2026-11-24", [replace(one, first_night="2026-11-24", last_night="2026-11-24")])
+            store.put_differences(
+                "jiahu", "2026-11-24", [replace(one, first_night="2026-11-24", last_night="2026-11-24")]
+            )
         assert [(each.identity, each.first_night, each.last_night) for each in store.differences()] == [
             ("d1", "2026-11-23", "2026-11-24")
         ]
@@ -231,7 +249,9 @@ class StoreContract:
 
     def test_of_many_threads_one_gets_the_nonce(self, store):
         won = []
-        threads = [threading.Thread(target=lambda: won.append(store.take_nonce("k", "same", 200, 100, 99))) for _ in range(8)]
+        threads = [
+            threading.Thread(target=lambda: won.append(store.take_nonce("k", "same", 200, 100, 99))) for _ in range(8)
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -240,7 +260,7 @@ class StoreContract:
 
     def test_writers_wait_for_each_other(self, store):
         def write(n):
-            for m in range(10):
+            for _m in range(10):
                 with store.transaction():
                     store.put("count", str(int(store.get("count") or 0) + 1))
 
@@ -258,7 +278,10 @@ class StoreContract:
             store.put_acked(Acked("330503", 3, 0, "t"))
             store.put_acked(Acked("330503", 5, 1, "u"))
         rows = store.notices("330503", 0, 10)
-        assert [(row.type, row.body) for row in rows] == [("reissue", {"origin": "330483"}), ("erase", {"kind": "case/1"})]
+        assert [(row.type, row.body) for row in rows] == [
+            ("reissue", {"origin": "330483"}),
+            ("erase", {"kind": "case/1"}),
+        ]
         assert store.notices("330503", rows[0].number, 10) == rows[1:]
         assert store.acked() == [Acked("330503", 5, 1, "u")]
 

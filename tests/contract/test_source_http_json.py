@@ -49,9 +49,7 @@ class Server:
                 given = dict(parse_qsl(target.query, keep_blank_values=True))
                 if body:
                     given |= (
-                        json.loads(body)
-                        if "json" in self.headers["Content-Type"]
-                        else dict(parse_qsl(body.decode()))
+                        json.loads(body) if "json" in self.headers["Content-Type"] else dict(parse_qsl(body.decode()))
                     )
                 server.asked.append((self.command, target.path, given))
                 status, headers, content = server.answer(self.command, target.path, given, self.headers)
@@ -196,9 +194,7 @@ def slices(start: str, size: str, first: int = 0, by_page: bool = False, **more)
 def test_pages_by_number_until_the_total(server, first):
     server.answer = slices("p", "s", first, by_page=True, total="7")
     paginator = {"type": "page_number", "page_param": "p", "size_param": "s", "size": 3, "start": first}
-    ids, asked = paged(
-        server, paginator=paginator, total="data.total", params={"kind": "x", "all": True}
-    )
+    ids, asked = paged(server, paginator=paginator, total="data.total", params={"kind": "x", "all": True})
     assert ids == list(range(7))
     assert asked == [{"p": str(n + first), "s": "3", "kind": "x", "all": "true"} for n in range(3)]
 
@@ -252,9 +248,7 @@ def test_pages_by_link(server, kind):
         )
 
     server.answer = answer
-    ids, asked = paged(
-        server, paginator={"type": kind, **({"next": "data.next"} if kind == "json_link" else {})}
-    )
+    ids, asked = paged(server, paginator={"type": kind, **({"next": "data.next"} if kind == "json_link" else {})})
     assert ids == list(range(7))
     assert asked == [{}, {"at": "4", "q": "甲"}]
 
@@ -282,9 +276,7 @@ def test_an_api_that_does_not_heed_its_paging_is_refused(server, paginator, word
 def test_a_cursor_that_leads_back_is_refused(server):
     server.answer = lambda *asked: (200, {}, body([{"id": len(server.asked)}], next="x"))
     with refused(Look, "leads back"):
-        everything(
-            reading(server, paginator={"type": "cursor", "cursor": "data.next", "cursor_param": "c"})
-        )
+        everything(reading(server, paginator={"type": "cursor", "cursor": "data.next", "cursor_param": "c"}))
 
 
 def test_paging_without_end_is_refused(server):
@@ -318,14 +310,10 @@ def test_a_null_list_is_empty_only_where_the_total_says_so(server):
 # --- cursors ---
 
 
-def asked_since(
-    server: Server, cursor: str | None, rows=(), **incremental
-) -> tuple[str | None, str | None]:
+def asked_since(server: Server, cursor: str | None, rows=(), **incremental) -> tuple[str | None, str | None]:
     server.asked.clear()
     server.answer = lambda *asked: (200, {}, body(list(rows)))
-    _, reached = everything(
-        reading(server, incremental={"cursor": "t.u", "param": "since", **incremental}), cursor
-    )
+    _, reached = everything(reading(server, incremental={"cursor": "t.u", "param": "since", **incremental}), cursor)
     return server.asked[0][2].get("since"), reached
 
 
@@ -344,9 +332,7 @@ def test_the_lag_is_taken_off_in_the_sources_own_spelling(server, cursor, since)
 
 
 def test_a_whole_read_starts_at_the_initial_value_if_any(server):
-    assert (
-        asked_since(server, None, initial="2000-01-01T00:00:00+08:00")[0] == "2000-01-01T00:00:00+08:00"
-    )
+    assert asked_since(server, None, initial="2000-01-01T00:00:00+08:00")[0] == "2000-01-01T00:00:00+08:00"
     assert asked_since(server, None)[0] is None
 
 
@@ -396,9 +382,7 @@ def test_rows_that_are_none_are_faulty_and_the_others_go_on(server):
     server.answer = lambda *asked: (
         200,
         {},
-        b'{"data":{"rows":[1,{"a":"\\ud83d"},{"a":"\\ud83d\\ude00","n":1.50,"big":'
-        + b"1" * 30
-        + b"}]}}",
+        b'{"data":{"rows":[1,{"a":"\\ud83d"},{"a":"\\ud83d\\ude00","n":1.50,"big":' + b"1" * 30 + b"}]}}",
     )
     [page] = reading(server).pages(None)
     assert [row.data.get(FAULT) for row in page.rows] == [
@@ -494,14 +478,10 @@ def certificate(folder: Path) -> Path:
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "city")])
     address = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
     now = datetime.now(UTC)
-    built = x509.CertificateBuilder(
-        name, name, key.public_key(), 1, now - timedelta(1), now + timedelta(1), []
-    )
+    built = x509.CertificateBuilder(name, name, key.public_key(), 1, now - timedelta(1), now + timedelta(1), [])
     signed = built.add_extension(address, False).sign(key, hashes.SHA256())
     form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    (folder / "city.pem").write_bytes(
-        key.private_bytes(*form) + signed.public_bytes(serialization.Encoding.PEM)
-    )
+    (folder / "city.pem").write_bytes(key.private_bytes(*form) + signed.public_bytes(serialization.Encoding.PEM))
     (folder / "ca.pem").write_bytes(signed.public_bytes(serialization.Encoding.PEM))
     return folder / "ca.pem"
 
@@ -567,9 +547,7 @@ def test_a_secret_that_ran_out_early_is_renewed_once(server):
             return (
                 200,
                 {},
-                json.dumps(
-                    {"code": "00", "datas": {"refreshSecret": "r", "requestSecret": secret}}
-                ).encode(),
+                json.dumps({"code": "00", "datas": {"refreshSecret": "r", "requestSecret": secret}}).encode(),
             )
         right = md5(f"access{state['good']}{given['requestTime']}".encode()).hexdigest()
         if given["sign"] != right:
@@ -602,11 +580,7 @@ def test_an_irs_request_is_signed_over_the_whole_path_and_query(server):
     def answer(method, path, given, headers) -> Answer:
         text = f"{method}\n{path}\nname=%E7%94%B2&page=1\naccess\n{headers['X-BG-DATE-TIME']}\n"
         right = b64encode(hmac.digest(b"secret", text.encode(), "sha256")).decode()
-        return (
-            (200, {}, body([]))
-            if headers["X-BG-HMAC-SIGNATURE"] == right
-            else (401, {}, b"Invalid signature")
-        )
+        return (200, {}, body([])) if headers["X-BG-HMAC-SIGNATURE"] == right else (401, {}, b"Invalid signature")
 
     server.answer = answer
     keys = {
@@ -615,7 +589,4 @@ def test_an_irs_request_is_signed_over_the_whole_path_and_query(server):
         "base_url": f"http://127.0.0.1:{server.port}/restapi/prod",
     }
     paginator = {"type": "page_number"}
-    assert (
-        everything(reading(server, keys, auth="irs_hmac", params={"name": "甲"}, paginator=paginator))[0]
-        == []
-    )
+    assert everything(reading(server, keys, auth="irs_hmac", params={"name": "甲"}, paginator=paginator))[0] == []

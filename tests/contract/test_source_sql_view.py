@@ -69,9 +69,7 @@ def front(tmp_path):
 
     def make(rows, columns="id, at, op, n"):
         execute(path, "DROP TABLE IF EXISTS front", f"CREATE TABLE front ({columns})")
-        execute(
-            path, many=[(f"INSERT INTO front VALUES ({', '.join('?' * len(columns.split(',')))})", rows)]
-        )
+        execute(path, many=[(f"INSERT INTO front VALUES ({', '.join('?' * len(columns.split(',')))})", rows)])
         return path
 
     return make
@@ -125,9 +123,7 @@ def test_only_the_columns_named_come_and_must_be_there(front):
 
 
 def test_numbers_and_times_become_plain(front):
-    path = front(
-        [(1, 0.1, 2.5, None), (2, 1e-7, 10**17, b"\xff")], "id INTEGER, at DATETIME, op NUMERIC, n BLOB"
-    )
+    path = front([(1, 0.1, 2.5, None), (2, 1e-7, 10**17, b"\xff")], "id INTEGER, at DATETIME, op NUMERIC, n BLOB")
     found, _ = everything(reading(path, order=["id"]))
     assert found == [
         {"id": 1, "at": "0.1", "op": "2.5", "n": None},

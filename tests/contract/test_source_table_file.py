@@ -52,9 +52,7 @@ class Folder:
         self.path.write_bytes(out.getvalue().encode(self.encoding))
 
     def source(self, **options):
-        return reading(
-            self.folder, **{"format": self.form, "encodings": ["utf-8-sig", "gb18030"], **options}
-        )
+        return reading(self.folder, **{"format": self.form, "encodings": ["utf-8-sig", "gb18030"], **options})
 
     def ruin(self):
         self.path.write_bytes(b"id,name\n" + CANARY.encode() + b"\x80\xff\n")
@@ -139,9 +137,7 @@ def test_links_out_of_the_folder_and_what_is_no_file_are_refused(tmp_path):
 def test_any_table_written_by_the_book_is_read_cell_by_cell(tmp_path_factory, rows, encoding, form):
     folder = tmp_path_factory.mktemp("table")
     out = io.StringIO()
-    csv.writer(out, delimiter="," if form == "csv" else "\t", quoting=csv.QUOTE_ALL).writerows(
-        [["a", "b", "c"], *rows]
-    )
+    csv.writer(out, delimiter="," if form == "csv" else "\t", quoting=csv.QUOTE_ALL).writerows([["a", "b", "c"], *rows])
     write(folder, "CF_1", out.getvalue().encode(encoding))
     found, _ = everything(reading(folder, ("a",), format=form, encodings=[encoding]))
     assert [list(row.values()) for row in found] == rows
@@ -191,9 +187,7 @@ def test_a_broken_file_is_refused_whole(tmp_path, content, words):
 
 def test_encodings_are_tried_strictly_and_in_order(tmp_path):
     write(tmp_path, "CF_1", "id,名称\n1,联通\n".encode("gb18030"))
-    assert everything(reading(tmp_path, encodings=["utf-8-sig", "gb18030"]))[0] == [
-        {"id": "1", "名称": "联通"}
-    ]
+    assert everything(reading(tmp_path, encodings=["utf-8-sig", "gb18030"]))[0] == [{"id": "1", "名称": "联通"}]
     with refused(Look, "not readable as utf-8-sig"):
         everything(reading(tmp_path, encodings=["utf-8-sig"]))
 
@@ -244,9 +238,7 @@ def test_cells_become_their_plain_spelling(tmp_path):
 
     book = openpyxl.Workbook()
     book.active.append(["id", "n", "f", "t", "d", "b", "none"])
-    book.active.append(
-        ["00123", 12, 0.2, dt.datetime(2026, 11, 22, 17, 3, 11), dt.date(2026, 11, 22), True, None]
-    )
+    book.active.append(["00123", 12, 0.2, dt.datetime(2026, 11, 22, 17, 3, 11), dt.date(2026, 11, 22), True, None])
     book.save(tmp_path / "CF_1.xlsx")
     [row] = everything(reading(tmp_path, format="xlsx"))[0]
     assert row == {
@@ -301,9 +293,7 @@ def zip_with(path: Path, content: bytes, claimed: int | None = None) -> None:
 
 
 @pytest.mark.parametrize("claimed", [None, 100])
-def test_a_workbook_that_unfolds_without_end_is_refused_whatever_it_claims(
-    tmp_path, monkeypatch, claimed
-):
+def test_a_workbook_that_unfolds_without_end_is_refused_whatever_it_claims(tmp_path, monkeypatch, claimed):
     monkeypatch.setattr(table_file, "_UNFOLDED", 5 << 20)
     zip_with(tmp_path / "CF_1.xlsx", b"x" * (6 << 20), claimed)
     assert (tmp_path / "CF_1.xlsx").stat().st_size < 20_000

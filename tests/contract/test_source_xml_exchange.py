@@ -36,17 +36,13 @@ class Messages:
 
     def put(self, rows):
         records = ("".join(f"<{k}>{escape(v)}</{k}>" for k, v in row.items()) for row in rows)
-        self.path.write_text(
-            message("\n".join(f"<fields>{each}</fields>" for each in records)), encoding="utf-8"
-        )
+        self.path.write_text(message("\n".join(f"<fields>{each}</fields>" for each in records)), encoding="utf-8")
 
     def source(self, **options):
         return reading(self.folder, **options)
 
     def ruin(self):
-        self.path.write_text(
-            f"<ExchangeMessage>{HEAD}<Body><fields><name>{CANARY}</fields>", encoding="utf-8"
-        )
+        self.path.write_text(f"<ExchangeMessage>{HEAD}<Body><fields><name>{CANARY}</fields>", encoding="utf-8")
 
     def go(self):
         self.path.unlink()

@@ -127,8 +127,10 @@ def test_no_other_spelling_of_an_entry_parses(at, extra, replaced):
     ("old", "new"),
     [
         ("seq 2", "seq 02"), ("seq 2", "seq ２"), ("seq 2", "seq 2_0"), ("count 3", "count 0"), ("count 3", "count 5001"),
-        ("origin 330483", "origin 33 0483"), ("origin 330483", "origin ../x"), (TIME, "2026-11-22 17:05"), (TIME, "2026-11-22T17:05:00Z"), (TIME, "2026-19-39T29:59:59+08:00"), (TIME, "2026-02-30T10:00:00+08:00"),
-        ("batch/v1", "batch/v2"), (f"{HUB}/", "other/"), ("origin", "Origin"), ("\ncount", "\n\ncount"), (TIME + "\n", TIME + "\nmore x\n"),
+        ("origin 330483", "origin 33 0483"), ("origin 330483", "origin ../x"), (TIME, "2026-11-22 17:05"),
+        (TIME, "2026-11-22T17:05:00Z"), (TIME, "2026-19-39T29:59:59+08:00"), (TIME, "2026-02-30T10:00:00+08:00"),
+        ("batch/v1", "batch/v2"), (f"{HUB}/", "other/"), ("origin", "Origin"),
+        ("\ncount", "\n\ncount"), (TIME + "\n", TIME + "\nmore x\n"),
     ],
 )  # fmt: skip
 def test_malformed_entries_are_refused(old, new):
@@ -138,7 +140,15 @@ def test_malformed_entries_are_refused(old, new):
         batch.parse(HUB, text.replace(old, new).encode())
 
 
-@given(st.lists(st.tuples(st.binary(max_size=30).map(lambda raw: b"{" + raw.replace(b"\n", b"") + b"}"), st.lists(st.text("abc-_", max_size=9), max_size=3)), max_size=5))
+@given(
+    st.lists(
+        st.tuples(
+            st.binary(max_size=30).map(lambda raw: b"{" + raw.replace(b"\n", b"") + b"}"),
+            st.lists(st.text("abc-_", max_size=9), max_size=3),
+        ),
+        max_size=5,
+    )
+)
 def test_what_is_packed_is_unpacked(records):
     assert batch.unpack(batch.pack(BATCH, records)) == (BATCH, records)
 
@@ -146,7 +156,8 @@ def test_what_is_packed_is_unpacked(records):
 @pytest.mark.parametrize(
     "body",
     [
-        b"", b"{}\n", b'{"note":"x"}', b'{"note":1}\n', b'{"note":"x"}\n{}\n', b'{"note":"x","more":1}\n', b'{"note":"x"}\n{}\n["\\u00e9"]\n',
+        b"", b"{}\n", b'{"note":"x"}', b'{"note":1}\n', b'{"note":"x"}\n{}\n', b'{"note":"x","more":1}\n',
+        b'{"note":"x"}\n{}\n["\\u00e9"]\n',
         b'{"note":"x"}\n{}\n[1]\n', b"[" * 100_000 + b"\n", b'{"note":"x"}\n{}\n' + b"[" * 100_000 + b"\n", b"\xff\n",
     ],
 )  # fmt: skip

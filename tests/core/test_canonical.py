@@ -14,7 +14,9 @@ from hub.errors import RecordError
 text = st.text(st.characters(exclude_categories=("Cs",)), max_size=12)
 key = st.text("abcxyz019_", min_size=1, max_size=6)
 leaf = st.none() | st.booleans() | st.integers(-canonical.LARGEST, canonical.LARGEST) | text
-value = st.recursive(leaf, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(key, inner, max_size=4), max_leaves=12)
+value = st.recursive(
+    leaf, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(key, inner, max_size=4), max_leaves=12
+)
 
 
 @given(value)
@@ -79,7 +81,7 @@ def test_base64url_is_read_as_a_strict_reader_does(text):
     assert found == wanted
 
 
-@given(st.text("AQgwEIMUYckosw048-_+/=x\"\\ \n\x00é", max_size=9))
+@given(st.text('AQgwEIMUYckosw048-_+/=x"\\ \n\x00é', max_size=9))
 def test_no_near_miss_of_base64url_is_read(text):
     raw = text.encode()
     try:
@@ -89,7 +91,9 @@ def test_no_near_miss_of_base64url_is_read(text):
     assert base64.urlsafe_b64encode(found).rstrip(b"=") == raw
 
 
-@pytest.mark.parametrize("text", [b"QR", b"QQ==", b"Q", b"+/+/", b"QQ\n", b"QQ\\u", b'QQ"Q', b"Q Q", b"QQ=Q", b"QQ\x00"])
+@pytest.mark.parametrize(
+    "text", [b"QR", b"QQ==", b"Q", b"+/+/", b"QQ\n", b"QQ\\u", b'QQ"Q', b"Q Q", b"QQ=Q", b"QQ\x00"]
+)
 def test_a_second_spelling_of_base64url_is_refused(text):
     with pytest.raises(RecordError):
         canonical.unb64url(text)

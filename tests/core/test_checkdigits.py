@@ -50,9 +50,7 @@ def test_rural_collectives_begin_with_a_letter() -> None:
     assert is_uscc(stem + check) and not is_uscc(stem + check.lower() + "0")
 
 
-@pytest.mark.parametrize(
-    "text", ["", "9133", "91330483MA28A1B2I0", "９1330483MA28A1B2CE", "91330483MA28A1B2Ce"]
-)
+@pytest.mark.parametrize("text", ["", "9133", "91330483MA28A1B2I0", "９1330483MA28A1B2CE", "91330483MA28A1B2Ce"])
 def test_what_is_no_credit_code(text: str) -> None:
     assert not is_uscc(text)
 

@@ -96,9 +96,7 @@ def test_an_unknown_state_never_looks_good() -> None:
     assert {look(state) for state in STATES} == set(STATES)
 
 
-def _city(
-    code: str, state: str, last: str | None = None, agreements: tuple[str, ...] = ("a",)
-) -> dict[str, Any]:
+def _city(code: str, state: str, last: str | None = None, agreements: tuple[str, ...] = ("a",)) -> dict[str, Any]:
     return {"code": code, "state": state, "last_success": last, "agreements": list(agreements)}
 
 
@@ -132,13 +130,9 @@ def _memberships() -> st.SearchStrategy[list[tuple[str, ...]]]:
 
 
 @given(_memberships(), st.sampled_from([WIDE, NARROW]))
-def test_the_drawing_holds_every_city_once_and_nothing_overlaps(
-    groups: list[tuple[str, ...]], shape: Any
-) -> None:
+def test_the_drawing_holds_every_city_once_and_nothing_overlaps(groups: list[tuple[str, ...]], shape: Any) -> None:
     cities = [_city(str(n), "on_time", None, agreements) for n, agreements in enumerate(groups)]
-    drawing = network(
-        cities, {"a": "嘉湖综合执法一体化合作", "b": "长三角浙皖三县（市）综合执法"}, "未加入协议", shape
-    )
+    drawing = network(cities, {"a": "嘉湖综合执法一体化合作", "b": "长三角浙皖三县（市）综合执法"}, "未加入协议", shape)
     assert sorted(spot.city["code"] for spot in drawing.spots) == sorted(city["code"] for city in cities)
     wide, high = drawing.box
     hub_x, _, radius = drawing.hub
@@ -156,18 +150,13 @@ def _palettes() -> list[dict[str, str]]:
     css = (WEB / "static" / "console.css").read_text("utf-8")
     blocks = re.findall(r":root \{([^}]*)\}", css)
     found = [dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{3,6})", block)) for block in blocks]
-    return [
-        {name: code if len(code) == 7 else "#" + code[1:] * 2 for name, code in each.items()}
-        for each in found
-    ]
+    return [{name: code if len(code) == 7 else "#" + code[1:] * 2 for name, code in each.items()} for each in found]
 
 
 def _contrast(one: str, other: str) -> float:
     def luminance(code: str) -> float:
         parts = [int(code[at : at + 2], 16) / 255 for at in (1, 3, 5)]
-        red, green, blue = (
-            part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
-        )
+        red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
         return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
     low, high = sorted((luminance(one), luminance(other)))

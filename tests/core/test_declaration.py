@@ -176,14 +176,7 @@ def test_every_mistake_is_told_with_its_line(city, old, new, expected):
 
 
 def test_all_mistakes_are_told_at_once(city):
-    assert (
-        len(
-            problems(
-                city(("as: money", "as: mony"), ("ignore: [BZ]", "ignore: [LB]"), ("[case_code]", "[x]"))
-            )
-        )
-        == 3
-    )
+    assert len(problems(city(("as: money", "as: mony"), ("ignore: [BZ]", "ignore: [LB]"), ("[case_code]", "[x]")))) == 3
 
 
 def test_feeds_have_names_of_their_own(city):
@@ -274,10 +267,7 @@ def test_overrides_win_key_by_key_and_relative_folders_start_at_the_file(city, t
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "CF_1.csv").write_text(SAMPLE + "3,,,\n", encoding="utf-8")
     assert [len(page.rows) for page in opened(declared, {}).pages(None)] == [2]
-    assert [
-        len(page.rows)
-        for page in opened(declared, {"directory": str(tmp_path / "elsewhere")}).pages(None)
-    ] == [3]
+    assert [len(page.rows) for page in opened(declared, {"directory": str(tmp_path / "elsewhere")}).pages(None)] == [3]
 
 
 def test_a_missing_or_literal_connection_value_is_a_look(city):

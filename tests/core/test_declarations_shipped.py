@@ -100,7 +100,7 @@ DIRT = {
     "a prefix": "统一社会信用代码：91",
     "a suffix": "（1/1）",
     "the text undefined": "undefined",
-    "a 15-digit number": r'(?<![0-9A-Z])[1-9][0-9]{14}(?![0-9A-Z])',
+    "a 15-digit number": r"(?<![0-9A-Z])[1-9][0-9]{14}(?![0-9A-Z])",
     "a deleted row in JSON": '"opt_type": "D"',
     "a deleted row in a front table": "00001,d,",
     "no end": "2099-12-31|2099/12/31",

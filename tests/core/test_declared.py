@@ -25,9 +25,7 @@ def refused(tmp_path: Path, text: str | bytes) -> list[str]:
 
 
 def test_what_yaml_would_guess_stays_text(tmp_path):
-    doc = read(
-        tmp_path, "a: 2022-05-01\nb: no\nc: on\nd: 02:00\ne: 2022-05-01T02:00:00+08:00\nnull: [/]\n"
-    )
+    doc = read(tmp_path, "a: 2022-05-01\nb: no\nc: on\nd: 02:00\ne: 2022-05-01T02:00:00+08:00\nnull: [/]\n")
     assert doc.value == {
         "a": "2022-05-01",
         "b": "no",
@@ -130,8 +128,7 @@ plain = st.recursive(
     | st.integers(-(10**17), 10**17)
     | st.text(st.characters(codec="utf-8", exclude_categories=["C"])),
     lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(st.from_regex(r"[a-z]{1,5}", fullmatch=True), inner, max_size=3)
+        st.lists(inner, max_size=3) | st.dictionaries(st.from_regex(r"[a-z]{1,5}", fullmatch=True), inner, max_size=3)
     ),
     max_leaves=8,
 )

@@ -48,6 +48,5 @@ def test_what_is_kept_exactly_is_not_changed_as_well(tmp_path: Path, other: str)
     with pytest.raises(DeclarationError) as caught:
         load(path)
     assert caught.value.problems == [
-        "330483.yaml:11: feeds.0.map.name.exact: "
-        "keeps the text as it is written; leave out fold: and strip_…:"
+        "330483.yaml:11: feeds.0.map.name.exact: keeps the text as it is written; leave out fold: and strip_…:"
     ]

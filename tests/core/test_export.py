@@ -104,9 +104,7 @@ def test_the_view_answers_and_takes_nothing(tmp_path):
         (2, "张*"),
         (12, "@SUM(1)"),
     ]
-    assert read_view(path, "SELECT reminders, materials FROM transfer_v1") == [
-        (3, '[{"name": "证", "pages": 2}]')
-    ]
+    assert read_view(path, "SELECT reminders, materials FROM transfer_v1") == [(3, '[{"name": "证", "pages": 2}]')]
     writer = sqlite3.connect(path)
     for sql in (
         "INSERT INTO case_v1(origin, id) VALUES ('a', 'b')",
@@ -124,9 +122,9 @@ def test_what_may_no_longer_be_seen_goes_with_the_next_export(tmp_path, how):
     fewer = {"transfer/1": ROWS["transfer/1"]}
     assert [each["kind"] for each in export(tmp_path, how, fewer)] == ["transfer/1"]
     if how == "sqlite":
-        assert read_view(
-            tmp_path / "records.sqlite", "SELECT name FROM sqlite_master WHERE type = 'view'"
-        ) == [("transfer_v1",)]
+        assert read_view(tmp_path / "records.sqlite", "SELECT name FROM sqlite_master WHERE type = 'view'") == [
+            ("transfer_v1",)
+        ]
     for path in tmp_path.iterdir():
         assert "张*".encode() not in path.read_bytes()
     assert export(tmp_path, how, {}) == []

@@ -51,9 +51,7 @@ def stays(draw: st.DrawFn, code: str) -> list[dict[str, str]]:
     bounds = sorted(draw(st.lists(st.sampled_from(DAYS), min_size=1, max_size=4, unique=True)))
     found = []
     for n in range(0, len(bounds), 2):
-        found.append(
-            {"code": code, "joined": bounds[n]} | ({"left": bounds[n + 1]} if n + 1 < len(bounds) else {})
-        )
+        found.append({"code": code, "joined": bounds[n]} | ({"left": bounds[n + 1]} if n + 1 < len(bounds) else {}))
     return found
 
 
@@ -101,8 +99,7 @@ def frameworks(draw: st.DrawFn) -> dict[str, Any]:
         if draw(st.booleans()):
             agreements[name]["until"] = "2024-01-12"
     members = {
-        code: {"name": {"zh": "名", "en": code}, "tier": tier, "custody": "custodial"}
-        for code, tier in TIERS.items()
+        code: {"name": {"zh": "名", "en": code}, "tier": tier, "custody": "custodial"} for code, tier in TIERS.items()
     }
     return {"members": members, "agreements": agreements}
 
@@ -226,9 +223,7 @@ def test_a_partner_sees_exactly_what_is_decided_for_it(plain: dict[str, Any], on
 
 @settings(max_examples=40, deadline=None)
 @given(frameworks(), frameworks(), st.sampled_from(DAYS))
-def test_the_difference_turns_the_old_decisions_into_the_new(
-    old: dict[str, Any], new: dict[str, Any], on: str
-) -> None:
+def test_the_difference_turns_the_old_decisions_into_the_new(old: dict[str, Any], new: dict[str, Any], on: str) -> None:
     day = date.fromisoformat(on)
     before, after = parse(old), parse(new)
     assert rules.diff(before, before, day) == []
@@ -280,8 +275,7 @@ def test_a_difference_says_what_another_agreement_gives_as_well() -> None:
         "members": [{"code": "330483"}, {"code": "330503"}], "shares": [share],
     }  # fmt: skip
     members = {
-        code: {"name": {"zh": "名", "en": code}, "tier": "county", "custody": "self"}
-        for code in ("330483", "330503")
+        code: {"name": {"zh": "名", "en": code}, "tier": "county", "custody": "self"} for code in ("330483", "330503")
     }
     both = parse({"members": members, "agreements": {"one": plain, "two": plain}})
     less = parse({"members": members, "agreements": {"one": plain, "two": plain | {"shares": []}}})
@@ -326,9 +320,7 @@ TODAY = date(2026, 11, 22)
 
 
 def shipped() -> Framework:
-    return parse_framework(
-        read_yaml(ROOT / "config" / "framework.yaml"), load_kinds(ROOT / "config" / "kinds")
-    )
+    return parse_framework(read_yaml(ROOT / "config" / "framework.yaml"), load_kinds(ROOT / "config" / "kinds"))
 
 
 def test_tiers_share_with_their_own_and_upwards() -> None:

@@ -143,9 +143,7 @@ def test_one_key_belongs_to_one_member(tmp_path: Path, kinds: dict[str, Kind]) -
     assert "members.330503.http_keys.0: also the key of 330483" in found
 
 
-def test_every_problem_at_once_and_each_with_a_word_in_chinese(
-    tmp_path: Path, kinds: dict[str, Kind]
-) -> None:
+def test_every_problem_at_once_and_each_with_a_word_in_chinese(tmp_path: Path, kinds: dict[str, Kind]) -> None:
     text = edited(
         ("decision: 90 days", "decisions: 90 days"),
         ("kind: case/1", "kind: cases/1"),
@@ -163,9 +161,7 @@ def test_every_problem_at_once_and_each_with_a_word_in_chinese(
 
 
 def test_where_kinds_could_not_be_read_their_names_are_not_blamed(tmp_path: Path) -> None:
-    assert (
-        problems(tmp_path, None, edited(("kind: case/1", "kind: cases/1"), (GROUPS, "groups: [open]"))) == []
-    )
+    assert problems(tmp_path, None, edited(("kind: case/1", "kind: cases/1"), (GROUPS, "groups: [open]"))) == []
 
 
 def test_no_member_or_agreement_of_one_is_refused(tmp_path: Path, kinds: dict[str, Kind]) -> None:
@@ -173,9 +169,7 @@ def test_no_member_or_agreement_of_one_is_refused(tmp_path: Path, kinds: dict[st
         ('      - {code: "330522", joined: 2022-09-01}\n', ""),
         ('      - {code: "330523", joined: 2022-09-01}\n', ""),
     )
-    assert any(
-        "zhewan.members: an agreement needs two members" in each for each in problems(tmp_path, kinds, text)
-    )
+    assert any("zhewan.members: an agreement needs two members" in each for each in problems(tmp_path, kinds, text))
     for text in ("", "members: {}\n", "[]\n", "members: {}\nagreements: []\n"):
         assert problems(tmp_path, kinds, text)
 
@@ -183,11 +177,7 @@ def test_no_member_or_agreement_of_one_is_refused(tmp_path: Path, kinds: dict[st
 READ = read_yaml(ROOT / "config" / "framework.yaml")
 PLACES = sorted(READ.lines, key=str)
 JUNK = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.text(max_size=8)
-    | st.sampled_from(["all", "330483", "case/1"]),
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8) | st.sampled_from(["all", "330483", "case/1"]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=8,
 )

@@ -26,16 +26,12 @@ TOP = {
 
 def tracked() -> list[Path]:
     """The files of the checkout as git knows them."""
-    found = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout
+    found = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     return [ROOT / name for name in found.split("\0") if name and (ROOT / name).exists()]
 
 
 FILES = tracked()
-CODE = [
-    path for path in FILES if path.suffix == ".py" and path.relative_to(ROOT).parts[0] in ("hub", "adapters")
-]
+CODE = [path for path in FILES if path.suffix == ".py" and path.relative_to(ROOT).parts[0] in ("hub", "adapters")]
 DOCS = [path for path in FILES if path.suffix == ".md"]
 
 
@@ -62,9 +58,7 @@ def test_pyproject_is_two_lines() -> None:
 
 def test_no_python_in_config_and_no_file_name_twice_in_tests() -> None:
     assert [path for path in FILES if (ROOT / "config") in path.parents and path.suffix == ".py"] == []
-    names = [
-        path.name for path in FILES if (ROOT / "tests") in path.parents and path.name.startswith("test_")
-    ]
+    names = [path.name for path in FILES if (ROOT / "tests") in path.parents and path.name.startswith("test_")]
     assert sorted(names) == sorted(set(names))
     assert "__init__.py" not in names
 
@@ -72,9 +66,7 @@ def test_no_python_in_config_and_no_file_name_twice_in_tests() -> None:
 @pytest.mark.parametrize("path", CODE, ids=lambda path: str(path.relative_to(ROOT)))
 def test_each_room_opens_with_its_rules(path: Path) -> None:
     opening = ast.get_docstring(ast.parse(text(path)))
-    assert opening and len(opening) >= 40, (
-        "say in the module's docstring what it owns and what it may never do"
-    )
+    assert opening and len(opening) >= 40, "say in the module's docstring what it owns and what it may never do"
 
 
 def test_no_place_of_one_machine_is_named() -> None:
@@ -82,8 +74,7 @@ def test_no_place_of_one_machine_is_named() -> None:
     found = [
         f"{path.relative_to(ROOT)}:{n}"
         for path in FILES
-        if path.suffix in (".py", ".md", ".cfg", ".toml", ".yaml", ".html", ".js", ".css", "")
-        and path.is_file()
+        if path.suffix in (".py", ".md", ".cfg", ".toml", ".yaml", ".html", ".js", ".css", "") and path.is_file()
         for n, line in enumerate(text(path).splitlines(), 1)
         if stray.search(line)
     ]
@@ -137,9 +128,7 @@ def test_ruff_heeds_all_of_its_section(tmp_path: Path) -> None:
     head = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(head)
     (tmp_path / "hub").mkdir()
-    (tmp_path / "hub" / "odd.py").write_text(
-        'import os\n\nNAME = "（：）"\n' + "# " + "x" * 109 + "\n", "utf-8"
-    )
+    (tmp_path / "hub" / "odd.py").write_text('import os\n\nNAME = "（：）"\n' + "# " + "x" * 109 + "\n", "utf-8")
     command = [
         sys.executable,
         "-m",
@@ -232,11 +221,7 @@ def calls() -> Iterator[tuple[str, list[str]]]:
 
 def test_every_command_is_in_the_documents() -> None:
     told = [" ".join(words) + " " for _, words in calls()]
-    missing = [
-        name
-        for name in (*commands(), "test", "bench")
-        if not any(call.startswith(f"{name} ") for call in told)
-    ]
+    missing = [name for name in (*commands(), "test", "bench") if not any(call.startswith(f"{name} ") for call in told)]
     assert missing == []
 
 

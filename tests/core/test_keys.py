@@ -82,11 +82,7 @@ def test_no_private_byte_rests_in_the_clear(tmp_path, ring):
     for path in files(tmp_path):
         held = path.read_bytes()
         for canary in canaries:
-            assert (
-                canary not in held
-                and canary.hex().encode() not in held
-                and note.b64(canary).encode() not in held
-            )
+            assert canary not in held and canary.hex().encode() not in held and note.b64(canary).encode() not in held
 
 
 def test_keys_and_pins_stay_what_they_are(tmp_path, ring):

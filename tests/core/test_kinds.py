@@ -37,9 +37,7 @@ def made() -> dict[str, list[dict[str, Any]]]:
     return {
         "case/1": [generator.case(random, here, people[n % 20], n, TODAY, n % 2 == 0) for n in range(1, 31)],
         "inspection/1": [generator.inspection(random, here, people[n % 20], n, TODAY) for n in range(1, 31)],
-        "transfer/1": [
-            generator.transfer(random, here, there, people[n % 20], n, TODAY) for n in range(1, 31)
-        ],
+        "transfer/1": [generator.transfer(random, here, there, people[n % 20], n, TODAY) for n in range(1, 31)],
         "framework/1": [
             {
                 "agreement": "jiahu",
@@ -221,9 +219,7 @@ def test_what_json_cannot_tell_is_refused() -> None:
     assert not accepted(INSPECTION, body | {"officers": tuple(body["officers"])})
     assert not accepted(INSPECTION, body | {"party_name": b"abc"})
     assert not accepted(INSPECTION, body | {"checked_at": datetime(2026, 11, 22, tzinfo=UTC)})
-    assert not accepted(
-        KINDS["reconciliation/1"], BODIES["reconciliation/1"][0] | {"not_compared": {"330521"}}
-    )
+    assert not accepted(KINDS["reconciliation/1"], BODIES["reconciliation/1"][0] | {"not_compared": {"330521"}})
 
 
 # ---- split, join, content ----
@@ -378,9 +374,7 @@ def test_problems_are_bounded_by_50_and_by_time() -> None:
     assert len(looked_at) == 50
     (told,) = explained(kind, base | {f"field_{n}": n for n in range(200_000)})
     assert told.startswith("200000 unknown fields")
-    (told,) = explained(
-        kind, base | {"differences": [{f"f{n}": n for n in range(200_000)} | base["differences"][0]]}
-    )
+    (told,) = explained(kind, base | {"differences": [{f"f{n}": n for n in range(200_000)} | base["differences"][0]]})
     assert "200000 unknown fields" in told
 
 
@@ -440,9 +434,7 @@ def test_a_state_belongs_to_its_workflow() -> None:
 def test_identity_numbers_warn_of_an_unknown_birthplace_only() -> None:
     person = next(deepcopy(body) for body in BODIES["inspection/1"] if body.get("party_id_type") == "111")
     stem = "99" + person["party_id"][2:17]
-    person["party_id"] = next(
-        stem + c for c in "0123456789X" if accepted(INSPECTION, person | {"party_id": stem + c})
-    )
+    person["party_id"] = next(stem + c for c in "0123456789X" if accepted(INSPECTION, person | {"party_id": stem + c}))
     (warning,) = INSPECTION.warnings(person)
     assert warning.where == "party_id" and person["party_id"] not in str(warning)
     assert not INSPECTION.warnings(organisation())

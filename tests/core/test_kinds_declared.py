@@ -39,15 +39,11 @@ result_at state due_at reminders extended_to
 """
 
 
-@pytest.mark.parametrize(
-    ("name", "fields"), [("case/1", CASE), ("inspection/1", INSPECTION), ("transfer/1", TRANSFER)]
-)
+@pytest.mark.parametrize(("name", "fields"), [("case/1", CASE), ("inspection/1", INSPECTION), ("transfer/1", TRANSFER)])
 def test_the_agreed_fields_are_declared(name: str, fields: str) -> None:
     assert set(fields.split()) <= set(KINDS[name].fields)
     extra = {field for field in KINDS[name].fields if field not in fields.split()}
-    assert {
-        field for field in extra if not field.startswith(("source_", "legal_rep_", "entrusted_"))
-    } == set()
+    assert {field for field in extra if not field.startswith(("source_", "legal_rep_", "entrusted_"))} == set()
 
 
 def test_no_open_field_can_hold_words_about_a_person() -> None:
@@ -84,10 +80,7 @@ def test_every_label_is_chinese_and_english() -> None:
 def test_what_reconciliation_and_framework_need_is_open() -> None:
     assert KINDS["case/1"].fields["decided_on"].is_open
     assert KINDS["inspection/1"].fields["checked_at"].is_open
-    assert all(
-        KINDS["framework/1"].fields[name].is_open
-        for name in ("agreement", "version", "in_force_on", "digest")
-    )
+    assert all(KINDS["framework/1"].fields[name].is_open for name in ("agreement", "version", "in_force_on", "digest"))
 
 
 # ---- a new kind is one file ----
@@ -257,9 +250,7 @@ def test_the_base_of_these_tests_is_right(tmp_path: Path) -> None:
         ("rules:", "rules: {}\nrulez:", "unknown key; did you mean rules?"),
     ],
 )
-def test_a_wrong_declaration_says_where_and_how_to_mend_it(
-    tmp_path: Path, old: str, new: str, told: str
-) -> None:
+def test_a_wrong_declaration_says_where_and_how_to_mend_it(tmp_path: Path, old: str, new: str, told: str) -> None:
     assert BASE.count(old) >= 1
     with pytest.raises(DeclarationError) as caught:
         kind_of(tmp_path, BASE.replace(old, new, 1), "thing.yaml")
@@ -268,11 +259,7 @@ def test_a_wrong_declaration_says_where_and_how_to_mend_it(
 
 
 def test_all_problems_of_all_files_come_at_once_in_the_order_of_lines(tmp_path: Path) -> None:
-    wrong = (
-        BASE.replace("type: date,", "type: dat,")
-        .replace("thing/1", "thing")
-        .replace("resident_id", "resident")
-    )
+    wrong = BASE.replace("type: date,", "type: dat,").replace("thing/1", "thing").replace("resident_id", "resident")
     (tmp_path / "a.yaml").write_text(wrong, encoding="utf-8")
     (tmp_path / "b.yaml").write_text(BASE, encoding="utf-8")
     (tmp_path / "c.yaml").write_text(BASE, encoding="utf-8")
@@ -283,9 +270,7 @@ def test_all_problems_of_all_files_come_at_once_in_the_order_of_lines(tmp_path: 
     assert places == ["a.yaml:1", "a.yaml:15", "a.yaml:22", "c.yaml:1", "d.yaml:1"]
 
 
-@pytest.mark.parametrize(
-    "text", ["", "[]", "kind: thing/1", "fields: 3", "rules: 7\nfields: {}", "groups: []"]
-)
+@pytest.mark.parametrize("text", ["", "[]", "kind: thing/1", "fields: 3", "rules: 7\nfields: {}", "groups: []"])
 def test_garbage_is_told_not_crashed_on(tmp_path: Path, text: str) -> None:
     with pytest.raises(DeclarationError) as caught:
         kind_of(tmp_path, text)

@@ -161,11 +161,7 @@ def test_era_dates_count_from_the_year_of_accession(data, era, short, first_as_w
     year = value.year - start.year + 1
     letter = {"昭和": "S", "平成": "H", "令和": "R"}[era]
     written = "元" if year == 1 and first_as_word else str(year)
-    said = (
-        f"{letter}{written}.{value.month}.{value.day}"
-        if short
-        else f"{era}{written}年{value.month}月{value.day}日"
-    )
+    said = f"{letter}{written}.{value.month}.{value.day}" if short else f"{era}{written}年{value.month}月{value.day}日"
     assert day(said, "era-ja") == (None if value.isoformat() in NULLS else value.isoformat())
 
 
@@ -211,9 +207,7 @@ def test_a_day_that_does_not_exist_is_refused(value):
         day(value)
 
 
-@pytest.mark.parametrize(
-    "value", ["2023/01/02", "20230102", "2023-1-2", "yesterday", "2023-01-02x", "2023-01-02\n1"]
-)
+@pytest.mark.parametrize("value", ["2023/01/02", "20230102", "2023-1-2", "yesterday", "2023-01-02x", "2023-01-02\n1"])
 def test_an_undeclared_form_is_refused(value):
     with pytest.raises(Bad, match="expected a date"):
         day(value)
@@ -290,9 +284,7 @@ def test_an_unknown_code_is_refused_omitted_or_replaced():
     assert transforms.code({"table": "penalty", "fold": ["width"]}, NULLS, TABLES)("(1)") == "03"
 
 
-@pytest.mark.parametrize(
-    ("value", "expected"), [("12", 12), ("１２", 12), ("-3", -3), (7, 7), ("", None), ("/", None)]
-)
+@pytest.mark.parametrize(("value", "expected"), [("12", 12), ("１２", 12), ("-3", -3), (7, 7), ("", None), ("/", None)])
 def test_whole_numbers(value, expected):
     assert transforms.integer({}, NULLS)(value) == expected
 

@@ -157,7 +157,11 @@ def test_a_preview_shows_no_person_and_no_free_text(case: Kind) -> None:
 
 def test_a_title_keeps_its_words_and_masks_the_party_it_names():
     mask = Mask(
-        (("party_name", mask_name, False),), ("party_type", frozenset({"2"})), None, titles=("case_name",), names=("party_name",)
+        (("party_name", mask_name, False),),
+        ("party_type", frozenset({"2"})),
+        None,
+        titles=("case_name",),
+        names=("party_name",),
     )
     person = {"party_type": "2", "party_name": "欧阳小明", "case_name": "欧阳小明无证经营案"}
     assert mask.of(person) == {"party_name": "欧阳*", "case_name": "欧阳*无证经营案"}

@@ -53,20 +53,28 @@ def test_a_disclosure_is_that_of_rfc_9901():
 def test_the_record_itself_shows_only_open_fields():
     leaf = sealed()
     assert "正文".encode() not in leaf.raw and b"personal" not in leaf.raw
-    assert json.loads(leaf.raw)["open"] == {name: BODY[name] for name in ("agreement", "version", "in_force_on", "digest")}
+    assert json.loads(leaf.raw)["open"] == {
+        name: BODY[name] for name in ("agreement", "version", "in_force_on", "digest")
+    }
 
 
 def test_an_id_is_the_documented_hmac():
     import hmac
 
-    mac = hmac.new(KEY, b"case/1\x00[\"A1\"]", "sha256").digest()[:16]
+    mac = hmac.new(KEY, b'case/1\x00["A1"]', "sha256").digest()[:16]
     assert record.record_id(KEY, "case/1", '["A1"]') == base64.urlsafe_b64encode(mac).rstrip(b"=").decode()
 
 
 def test_two_revisions_of_the_same_content_share_no_digest_but_the_keyed_one():
     draw = salts()
     make = lambda rev: record.seal(  # noqa: E731
-        KIND, record.plain(KEY, KIND, BODY), origin="hub", id=record.record_id(KEY, KIND.name, "k"), rev=rev, at=AT, salt=draw
+        KIND,
+        record.plain(KEY, KIND, BODY),
+        origin="hub",
+        id=record.record_id(KEY, KIND.name, "k"),
+        rev=rev,
+        at=AT,
+        salt=draw,
     )
     one, two = json.loads(make(1).raw), json.loads(make(2).raw)
     assert one["sealed"] != two["sealed"] and one["salt"] != two["salt"]
@@ -121,7 +129,8 @@ def change(leaf, **changed):
 @pytest.mark.parametrize(
     "changed",
     [
-        {"rev": 0}, {"rev": 1.0}, {"op": "delete"}, {"id": "short"}, {"origin": "A B"}, {"kind": "case"}, {"at": "2026-11-22"}, {"at": "2026-13-22T17:03:11+08:00"}, {"at": "2026-02-30T17:03:11+08:00"},
+        {"rev": 0}, {"rev": 1.0}, {"op": "delete"}, {"id": "short"}, {"origin": "A B"}, {"kind": "case"}, {"at": "2026-11-22"},
+        {"at": "2026-13-22T17:03:11+08:00"}, {"at": "2026-02-30T17:03:11+08:00"},
         {"salt": ""}, {"sealed": {}}, {"sealed": {"terms": "x"}}, {"sealed": {"terms": None, "more": None}}, {"extra": 1},
         {"open": {}}, {"reason": "vanished"}, {"open": {"agreement": "x", "text": "in the open"}},
     ],
@@ -133,7 +142,9 @@ def test_a_malformed_record_is_refused(changed):
 
 
 def test_a_retraction_shows_nothing_but_its_reason():
-    leaf = record.retract(KIND, origin="hub", id=record.record_id(KEY, KIND.name, "k"), rev=2, at=AT, reason="vanished", salt=salts())
+    leaf = record.retract(
+        KIND, origin="hub", id=record.record_id(KEY, KIND.name, "k"), rev=2, at=AT, reason="vanished", salt=salts()
+    )
     value = json.loads(leaf.raw)
     assert value["open"] == {} and value["sealed"] == {"terms": None} and value["reason"] == "vanished"
     assert receive(leaf) == leaf

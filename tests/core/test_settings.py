@@ -129,10 +129,7 @@ def test_notes_say_what_is_worth_knowing(config: Path, monkeypatch: pytest.Monke
         "Deqing 330521 signs itself but has no first_key",
     ):
         assert len([note for note in notes if expected in note]) == 1
-    assert (
-        len([note for note in notes if "Nanxun 330503 is custodial, but no declaration reads it" in note])
-        == 1
-    )
+    assert len([note for note in notes if "Nanxun 330503 is custodial, but no declaration reads it" in note]) == 1
     assert any("jiahu is not in force" in note for note in settings.check(config, date(2022, 4, 30))[1])
 
 
@@ -290,20 +287,14 @@ def refused(reference: str, base: Path) -> str:
     return str(caught.value)
 
 
-def test_secrets_come_from_the_environment_or_a_private_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_secrets_come_from_the_environment_or_a_private_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CITY_KEY", "open sesame")
     assert settings.secret("env:CITY_KEY", tmp_path) == "open sesame"
     path = tmp_path / "keys" / "city"
     path.parent.mkdir()
     path.write_text("芝麻 开门 \n", encoding="utf-8")
     path.chmod(0o600)
-    assert (
-        settings.secret("file:keys/city", tmp_path)
-        == settings.secret(f"file:{path}", Path("/"))
-        == "芝麻 开门 "
-    )
+    assert settings.secret("file:keys/city", tmp_path) == settings.secret(f"file:{path}", Path("/")) == "芝麻 开门 "
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o602, 0o610, 0o666])
@@ -312,16 +303,10 @@ def test_a_secret_file_that_others_may_touch_is_refused(tmp_path: Path, mode: in
     path.write_text("open sesame", encoding="utf-8")
     path.chmod(mode)
     said = refused("file:city", tmp_path)
-    assert (
-        "file:city: others than its owner may read it" in said
-        and "chmod 600" in said
-        and "sesame" not in said
-    )
+    assert "file:city: others than its owner may read it" in said and "chmod 600" in said and "sesame" not in said
 
 
-def test_refusals_name_the_reference_and_never_the_value(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_refusals_name_the_reference_and_never_the_value(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CITY_KEY", raising=False)
     assert "env:CITY_KEY: is not set or empty; export CITY_KEY=" in refused("env:CITY_KEY", tmp_path)
     monkeypatch.setenv("CITY_KEY", "")

@@ -70,11 +70,7 @@ class Letter:
             "alg": "ed25519",
             "tag": "crossregion-hub/v1",
         } | self.params
-        shown = [
-            f";{k}={v}" if isinstance(v, int) else f';{k}="{v}"'
-            for k, v in params.items()
-            if k not in self.drop
-        ]
+        shown = [f";{k}={v}" if isinstance(v, int) else f';{k}="{v}"' for k, v in params.items() if k not in self.drop]
         inner = "(" + " ".join(f'"{name}"' for name in covers) + ")" + "".join(shown)
         base = "".join(f'"{name}": {self.value(name)}\n' for name in covers) + f'"@signature-params": {inner}'
         signature = b64encode(self.signer.private.sign(base.encode())).decode()
@@ -102,9 +98,7 @@ class Letter:
 
 def gate(now: int = NOW, **more: Any) -> wire.Gate:
     hub = wire.HttpKey.signing("hub", HUB)
-    return wire.Gate(
-        OWN, KEYS.get, wire.MemoryNonces(), hub, lambda: datetime.fromtimestamp(now, UTC), **more
-    )
+    return wire.Gate(OWN, KEYS.get, wire.MemoryNonces(), hub, lambda: datetime.fromtimestamp(now, UTC), **more)
 
 
 def check(letter: Letter, at: wire.Gate | None = None) -> str:
@@ -232,10 +226,7 @@ REFUSALS: dict[str, tuple[Callable[[], Letter], str]] = {
     ),
     "get with digest": (bent(headers={"content-digest": digest(b"")}), "a GET with a body"),
     "get with body": (bent(body=b"x"), "a GET with a body"),
-    **{
-        f"without {name}": (bent(drop=(name,)), ".")
-        for name in ("created", "expires", "nonce", "keyid", "alg", "tag")
-    },
+    **{f"without {name}": (bent(drop=(name,)), ".") for name in ("created", "expires", "nonce", "keyid", "alg", "tag")},
     "another alg": (bent(params={"alg": "hmac-sha256"}), "does not hold|known key"),
     "another alg, rsa": (bent(params={"alg": "rsa-pss-sha512"}), "does not hold|known key"),
     "another tag": (bent(params={"tag": "other"}), "another protocol"),
@@ -257,9 +248,7 @@ REFUSALS: dict[str, tuple[Callable[[], Letter], str]] = {
     "sha-512": (
         bent(
             **POSTED,
-            headers={
-                "content-digest": f"sha-512=:{b64encode(sha512(b'{}' + bytes([10])).digest()).decode()}:"
-            },
+            headers={"content-digest": f"sha-512=:{b64encode(sha512(b'{}' + bytes([10])).digest()).decode()}:"},
         ),
         "not the signed one",
     ),
@@ -429,9 +418,7 @@ def test_what_was_signed_before_a_restore_is_refused() -> None:
 
 _letter = Letter(**POSTED).sign()
 _places = [(name, i) for name, value in _letter.headers.items() for i in range(len(value))]
-_places += [("target", i) for i in range(len(_letter.target))] + [
-    ("body", i) for i in range(len(_letter.body))
-]
+_places += [("target", i) for i in range(len(_letter.target))] + [("body", i) for i in range(len(_letter.body))]
 
 
 @given(st.sampled_from(_places), st.integers(0, 127))

@@ -115,9 +115,7 @@ def test_an_agreement_that_begins_to_share_brings_whole_records(tmp_path):
         assert holds(made.nodes[GUANGDE], CHANGXING) == {"facts,party_masked": 2}
         # What follows continues the records that the reissue brought.
         key, body = next(iter(bodies("case/1", GUANGDE, 1).items()))
-        made.put(
-            GUANGDE, "case/1", {key: body | {"stage": "13", "closed_on": "2026-11-20", "fine_yuan": "777.00"}}
-        )
+        made.put(GUANGDE, "case/1", {key: body | {"stage": "13", "closed_on": "2026-11-20", "fine_yuan": "777.00"}})
         pull_all(made)
         assert "777.00" in [each.get("fine_yuan") for each in made.nodes[CHANGXING].records("case/1")]
         sound(made)

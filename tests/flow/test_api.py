@@ -73,9 +73,7 @@ class RuleDesk:
         self.acked.append((owner, after, notice))
         if after > self.size:
             raise RecordError("there are fewer entries", where="after")
-        return (
-            f'{{"index":{after},"leaves":0,"note":"…"}}\n{{"next":{after + 1},"notice":{notice}}}\n'.encode()
-        )
+        return f'{{"index":{after},"leaves":0,"note":"…"}}\n{{"next":{after + 1},"notice":{notice}}}\n'.encode()
 
     def framework(self, owner: str) -> dict[str, Any]:
         return {"member": owner, "agreements": [{"name": {"zh": "嘉湖"}}]}
@@ -104,9 +102,7 @@ class Served:
         self.calls: list[str] = []
         self._inner: Any = None
         self._sockets: dict[int, Any] = {}
-        self._server = create_server(
-            self._serve, host="127.0.0.1", port=0, threads=8, ident=None, map=self._sockets
-        )
+        self._server = create_server(self._serve, host="127.0.0.1", port=0, threads=8, ident=None, map=self._sockets)
         self.authority = f"127.0.0.1:{self._server.effective_port}"
         self.gate = wire.Gate(self.authority, self.find, wire.MemoryNonces(), HUB, self.now)
         self.status: Callable[[], dict[str, Any]] = lambda: {
@@ -137,9 +133,7 @@ class Served:
         return wire.Client(f"http://{self.authority}", signer, str(peer.vkey), **options)
 
     def plain(self, path: str, **headers: str) -> requests.Response:
-        return requests.get(
-            f"http://{self.authority}{path}", headers=headers, timeout=20, allow_redirects=False
-        )
+        return requests.get(f"http://{self.authority}{path}", headers=headers, timeout=20, allow_redirects=False)
 
     def raw(self, request: bytes) -> tuple[int, bytes]:
         """The status and body of whatever comes back for exactly these bytes."""
@@ -576,10 +570,7 @@ def hostile(hub: Served) -> dict[str, bytes]:
             hub, "/v1/batches", method="POST", body=body, extra=f"Content-Length: {len(body) - 1}\r\n"
         ),
         "length and chunks": request_bytes(hub, "/v1/batches", method="POST", extra=post + chunked) + chunk,
-        "compressed": request_bytes(
-            hub, "/v1/batches", method="POST", extra=chunked.replace(": ", ": gzip, ")
-        )
-        + chunk,
+        "compressed": request_bytes(hub, "/v1/batches", method="POST", extra=chunked.replace(": ", ": gzip, ")) + chunk,
         "too long a header": request_bytes(hub, extra=f"X-Long: {'x' * 300_000}\r\n"),
     }
 
@@ -603,9 +594,7 @@ def test_a_chunked_post_is_the_same_body(hub: Served) -> None:
 
 def test_a_recorded_request_is_not_taken_again(hub: Served) -> None:
     body = entry(1)
-    sent = request_bytes(
-        hub, "/v1/batches", method="POST", body=body, extra=f"Content-Length: {len(body)}\r\n"
-    )
+    sent = request_bytes(hub, "/v1/batches", method="POST", body=body, extra=f"Content-Length: {len(body)}\r\n")
     with ThreadPoolExecutor(8) as pool:
         statuses = sorted(status for status, _ in pool.map(hub.raw, [sent] * 8))
     assert statuses == [201] + [401] * 7
@@ -614,9 +603,7 @@ def test_a_recorded_request_is_not_taken_again(hub: Served) -> None:
 # --- what the client does not believe ---
 
 
-def answering(
-    hub: Served, status: int = 200, body: bytes = b"answer", **more: Any
-) -> Callable[..., list[bytes]]:
+def answering(hub: Served, status: int = 200, body: bytes = b"answer", **more: Any) -> Callable[..., list[bytes]]:
     """A server that signs as the hub does, but for what `more` bends."""
 
     def app(environ: dict[str, Any], start: Any) -> list[bytes]:
@@ -651,17 +638,11 @@ DISBELIEVED: dict[str, Callable[[Served], Any]] = {
     "no digest": lambda hub: answering(hub, drop=("Content-Digest",)),
     "another body": lambda hub: answering(hub, signed=b"other"),
     "another status": lambda hub: answering(hub, signed_status=201),
-    "answer to another path": lambda hub: answering(
-        hub, environ={"REQUEST_URI": "/v1/x", "PATH_INFO": "/v1/x"}
-    ),
+    "answer to another path": lambda hub: answering(hub, environ={"REQUEST_URI": "/v1/x", "PATH_INFO": "/v1/x"}),
     "answer to another method": lambda hub: answering(hub, environ={"REQUEST_METHOD": "POST"}),
-    "answer to another request": lambda hub: answering(
-        hub, environ={"HTTP_SIGNATURE": f"sig=:{'A' * 86}==:"}
-    ),
+    "answer to another request": lambda hub: answering(hub, environ={"HTTP_SIGNATURE": f"sig=:{'A' * 86}==:"}),
     "another key": lambda hub: answering(hub, gate=other_gate(hub, key("hub"))),
-    "its key under another name": lambda hub: answering(
-        hub, gate=other_gate(hub, named("other.example/http"))
-    ),
+    "its key under another name": lambda hub: answering(hub, gate=other_gate(hub, named("other.example/http"))),
     "a partner's key": lambda hub: answering(hub, gate=other_gate(hub, OTHER)),
     "compressed": lambda hub: answering(hub, headers=[("Content-Encoding", "gzip")]),
     "too long": lambda hub: answering(hub, body=bytes(100_001)),
@@ -770,9 +751,7 @@ class Drip:
         self.thread.join(5)
 
 
-@pytest.mark.parametrize(
-    "start", [b"", b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n"]
-)
+@pytest.mark.parametrize("start", [b"", b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n"])
 def test_a_dripping_server_is_left_at_the_deadline(start: bytes) -> None:
     server = Drip(start)
     began = datetime.now(UTC)

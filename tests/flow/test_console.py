@@ -181,9 +181,7 @@ def test_the_demo_says_that_it_is_one(open_: Open) -> None:
         ("xx", "yy", "en", "en"),
     ],
 )
-def test_the_language(
-    open_: Open, asked: str | None, cookie: str | None, accept: str | None, lang: str
-) -> None:
+def test_the_language(open_: Open, asked: str | None, cookie: str | None, accept: str | None, lang: str) -> None:
     client = open_(STATES["well"]())
     if cookie:
         client.set_cookie("lang", cookie)
@@ -234,9 +232,7 @@ def test_hostile_text_stays_text(open_: Open) -> None:
         shape = _Shape(page)
         assert [attrs["src"] for tag, attrs in shape.tags if tag == "script"] == ["/static/console.js"]
         assert not [tag for tag, _ in shape.tags if tag == "img"]
-        assert not [
-            name for _, attrs in shape.tags for name in attrs if name.startswith("on") or name == "style"
-        ]
+        assert not [name for _, attrs in shape.tags for name in attrs if name.startswith("on") or name == "style"]
         assert {name for _, attrs in shape.tags for name in (attrs.get("class") or "").split()} <= _classes()
         assert "{{7*7}}" in page and ">49<" not in page
 
@@ -315,11 +311,7 @@ def test_metrics_tell_the_same_numbers(open_: Open) -> None:
 def test_metrics_claim_nothing_that_never_happened(open_: Open) -> None:
     found = _metrics(open_(STATES["never"](), healthy=False))
     assert found["crossregion_hub_healthy{}"] == 0
-    assert not [
-        key
-        for key in found
-        if "last_success" in key or "verified_timestamp" in key or "night_compared" in key
-    ]
+    assert not [key for key in found if "last_success" in key or "verified_timestamp" in key or "night_compared" in key]
 
 
 def test_metrics_hold_no_text(open_: Open) -> None:

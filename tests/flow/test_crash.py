@@ -116,9 +116,7 @@ class Forks:
     def read(self) -> str:
         return self.parent.stdout.readline().strip()
 
-    def killed_at_random(
-        self, what: str, draw: random.Random, longest: float, nodes: list[str] | None = None
-    ) -> int:
+    def killed_at_random(self, what: str, draw: random.Random, longest: float, nodes: list[str] | None = None) -> int:
         """Start, wait a random while, mostly from when it is up, kill; gives how it ended."""
         pid = self.start(what, nodes or [])
         up = draw.random() < 0.8 and self.read()
@@ -184,11 +182,7 @@ class Pusher(threading.Thread):
     def sign(self, number: int) -> None:
         found = bodies("inspection/1", A, 3, seed=f"{number}-")
         if number > 3:
-            found |= {
-                f"{number - 3}-1": bodies("inspection/1", A, 1, seed=f"changed {number}")[
-                    f"changed {number}1"
-                ]
-            }
+            found |= {f"{number - 3}-1": bodies("inspection/1", A, 1, seed=f"changed {number}")[f"changed {number}1"]}
         self.made.put(A, "inspection/1", found)
 
     def run(self) -> None:
@@ -236,9 +230,7 @@ def test_a_hub_killed_at_random_loses_nothing_acknowledged(tmp_path):
             index, _ = audit.check_proof(json.loads(body)["receipt"].encode(), merkle.leaf_hash(note), key)
             assert store.entry(index).note == note
         own = made.nodes[A].own_store
-        assert [x.note for x in own.entries(0, 10**6)] == [
-            x.note for x in store.entries(0, 10**6) if x.origin == A
-        ]
+        assert [x.note for x in own.entries(0, 10**6)] == [x.note for x in store.entries(0, 10**6) if x.origin == A]
         sound(made.hub.ledger, made.hub.digest_key)
         made.nodes[C].pull()
         assert made.nodes[C].copy.checkpoint() == made.hub.ledger.checkpoint()

@@ -22,9 +22,7 @@ SIZE = 12
 
 def hub(*args: object, phrase: str = "") -> subprocess.CompletedProcess:
     command, environment = [*MAIN, *map(str, args)], {**os.environ, "CROSSREGION_PASSPHRASE": phrase}
-    return subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, timeout=120, env=environment, check=False
-    )
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, env=environment, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -43,12 +41,8 @@ def test_ten_jurisdictions_are_told_with_their_figures(demo):
     assert set(rows) == set(framework.members) and len(rows) == 10
     for code, each in rows.items():
         assert all(isinstance(each[name], int) for name in FIGURES)
-        assert each["read"] == each["stored"] + each["unchanged"] + each["quarantined"] + each["retracted"], (
-            each
-        )
-        assert (
-            each["read"] > 0 and each["problems"] == [] and each["custody"] == framework.members[code].custody
-        )
+        assert each["read"] == each["stored"] + each["unchanged"] + each["quarantined"] + each["retracted"], each
+        assert each["read"] > 0 and each["problems"] == [] and each["custody"] == framework.members[code].custody
     assert [each["custody"] for each in told["jurisdictions"]].count("self") == 1
     with SampleCities(folder / "cities", size=SIZE) as cities:
         for code, each in rows.items():
@@ -77,9 +71,7 @@ def test_ctrl_c_ends_a_served_demo_cleanly_and_the_store_is_sound(demo):
     running = subprocess.Popen([*MAIN, "demo", "--port", "0", "--data", str(folder)], cwd=ROOT, text=True,
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=1)  # fmt: skip
     try:
-        url = next(
-            line.split("status page: ")[1].split()[0] for line in running.stderr if "status page: " in line
-        )
+        url = next(line.split("status page: ")[1].split()[0] for line in running.stderr if "status page: " in line)
         with urllib.request.urlopen(f"{url}status.json", timeout=20) as answer:
             status = json.load(answer)
         assert status["hub"]["demo"] is True and len(status["jurisdictions"]) == 10
@@ -99,9 +91,7 @@ def test_ctrl_c_ends_a_served_demo_cleanly_and_the_store_is_sound(demo):
 def test_a_demo_is_never_served_as_a_real_hub(demo):
     folder, _ = demo
     refused = hub("serve", "--port", "0", "--data", folder)
-    assert refused.returncode != 0 and "demo ledger is never served as a real one" in refused.stderr.replace(
-        "\n", " "
-    )
+    assert refused.returncode != 0 and "demo ledger is never served as a real one" in refused.stderr.replace("\n", " ")
     assert "Traceback" not in refused.stderr
     # Nor by taking the mark away: the store remembers.
     mark = folder / "DEMO"

@@ -162,9 +162,7 @@ def test_a_row_set_aside_is_no_loss(town):
 
 
 def test_a_loss_within_a_window_is_judged_by_what_stood_in_it(town):
-    window = (
-        '    completeness: window\n    window: {field: checked_on, days: 30}\n    expect: {max_loss: "0.5"}\n'
-    )
+    window = '    completeness: window\n    window: {field: checked_on, days: 30}\n    expect: {max_loss: "0.5"}\n'
     town.declare(FILES, (SNAPSHOT, window))
     town.drop(*(row(n, checked="2020-01-01") for n in range(40)), *(row(n) for n in range(40, 60)))
     town.pull()
@@ -489,9 +487,7 @@ class City(RuleBasedStateMachine):
     def begin(self) -> None:
         City.turn += 1
         self.town = Town(City.folder / str(City.turn), web=False)
-        self.table: list[
-            tuple[int, int | str]
-        ] = []  # in file order: code (-1 unreadable) and fee ("x" spoilt)
+        self.table: list[tuple[int, int | str]] = []  # in file order: code (-1 unreadable) and fee ("x" spoilt)
         self.model: dict[str, str] = {}
         self.ever: set[int] = set()
 
@@ -533,11 +529,7 @@ class City(RuleBasedStateMachine):
             if code != -1 and fee != "x":
                 good.setdefault(str(code), str(fee))
         present = {str(code) for code, _ in self.table}
-        kept = (
-            self.model
-            if "-1" in present
-            else {code: fee for code, fee in self.model.items() if code in present}
-        )
+        kept = self.model if "-1" in present else {code: fee for code, fee in self.model.items() if code in present}
         size = self.town.store.size()
         self.same = kept | good == self.model
         self.model = kept | good
@@ -547,9 +539,7 @@ class City(RuleBasedStateMachine):
         assert (self.town.store.size() == size) == self.same
         bad = {each for each in self.table if each[0] == -1 or each[1] == "x"}
         twice = {
-            (code, fee)
-            for code, fee in self.table
-            if str(code) in good and fee not in ("x", int(good[str(code)]))
+            (code, fee) for code, fee in self.table if str(code) in good and fee not in ("x", int(good[str(code)]))
         }
         assert len(self.town.store.quarantine()) == len(bad | {each for each in twice if each[0] != -1})
 

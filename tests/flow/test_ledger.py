@@ -75,7 +75,11 @@ def test_only_members_of_the_declared_custody_are_taken(tmp_path):
     parts = Parts(tmp_path)
     parts.ledger.open()
     pin = parts.trust(ORIGIN)
-    for trust in (lambda origin: None, lambda origin: Pin(pin.first_key, "custodial"), lambda origin: Pin(None, "self")):
+    for trust in (
+        lambda origin: None,
+        lambda origin: Pin(pin.first_key, "custodial"),
+        lambda origin: Pin(None, "self"),
+    ):
         parts.ledger.trust = trust
         with pytest.raises(KeyRefused):
             parts.ledger.append([Submission(parts.genesis, None)])
@@ -221,7 +225,13 @@ def test_a_flipped_byte_anywhere_that_is_hashed_is_reported(tmp_path):
     parts.add(range(4))
     parts.add([0, 1], rev=2)
     sound(parts)
-    places = [("segment", "leaves", "first"), ("segment", "disclosures", "first"), ("entry", "note", "idx"), ("tile", "hashes", "n"), ("current", "digest", "id")]
+    places = [
+        ("segment", "leaves", "first"),
+        ("segment", "disclosures", "first"),
+        ("entry", "note", "idx"),
+        ("tile", "hashes", "n"),
+        ("current", "digest", "id"),
+    ]
     db = parts.store._db()
     for table, column, key in places:
         for (at,) in db.execute(f"SELECT {key} FROM {table} WHERE {column} IS NOT NULL").fetchall():
@@ -295,5 +305,3 @@ def test_every_checkpoint_is_consistent_with_every_earlier_one(tmp_path_factory,
         assert merkle.check_consistency(each.size, each.root, last.size, last.root, proof)
     sound(parts)
     parts.store.close()
-
-

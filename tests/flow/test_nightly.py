@@ -285,16 +285,10 @@ def test_each_night_is_committed_once_by_three_processes_that_are_killed(tmp_pat
         for each in racers:
             each.kill()
     begun, first = START.date(), START.replace(hour=2)
-    wanted = [
-        (begun + timedelta(days=n)).isoformat() for n in range(1, 1_000) if first + timedelta(days=n) <= base
-    ]
+    wanted = [(begun + timedelta(days=n)).isoformat() for n in range(1, 1_000) if first + timedelta(days=n) <= base]
     with Town(tmp_path, clock=Clock(base), web=False) as town:
-        committed = Counter(
-            each.night for each in town.store.nights("pair", 1_000) if each.state == "committed"
-        )
+        committed = Counter(each.night for each in town.store.nights("pair", 1_000) if each.state == "committed")
         assert committed == Counter(wanted) and town.nightly.due() == []
-        assert {key: len(found) for key, found in town.reports().items()} == {
-            ("pair", night): 1 for night in wanted
-        }
+        assert {key: len(found) for key, found in town.reports().items()} == {("pair", night): 1 for night in wanted}
         assert killed == kills and len(wanted) >= nights
         town.sound()

@@ -125,9 +125,7 @@ def test_every_problem_of_every_bad_record_is_listed_and_no_value(unchanged):
 def tampered(disclosure, **fields):
     salt, group, body = json.loads(base64.urlsafe_b64decode(disclosure + "=="))
     return b64url(
-        json.dumps(
-            [salt, group, body | fields], ensure_ascii=False, separators=(",", ":"), sort_keys=True
-        ).encode()
+        json.dumps([salt, group, body | fields], ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
     ).decode()
 
 
@@ -242,9 +240,7 @@ def test_only_the_pinned_first_key_begins_a_chain(tmp_path):
         first = made.nodes[A].own  # Not pushed yet: the hub knows only the pin.
         made.nodes[A].issuer(A)
         other = KeyRing(tmp_path / "other", PHRASE).first_note(made.card.hub, A, "self", hub_parts.stamp())
-        custodial = KeyRing(tmp_path / "third", PHRASE).first_note(
-            made.card.hub, A, "custodial", hub_parts.stamp()
-        )
+        custodial = KeyRing(tmp_path / "third", PHRASE).first_note(made.card.hub, A, "custodial", hub_parts.stamp())
         for raw in (other, custodial):
             assert isinstance(made.push(A, packed(raw, [])), KeyRefused)
         leaves = sealed(made, A, "case/1")
@@ -284,11 +280,7 @@ def agreed(plain, kind, origin, open_, op, to):
                 share["to"]
             ]
             # A retraction names nobody: it goes to all who may have held the letter.
-            direct = (
-                "only" not in share
-                or op == "retract"
-                or to in (open_.get("from_region"), open_.get("to_region"))
-            )
+            direct = "only" not in share or op == "retract" or to in (open_.get("from_region"), open_.get("to_region"))
             if share["kind"] == kind and giver and taker and direct:
                 found = (found or set()) | set(share["groups"])
     return found
@@ -812,9 +804,7 @@ def test_no_part_of_a_bundle_can_be_changed(evident, data):
         audit.check_evidence(changed, evident.card.hub, evident.key, evident.trust)
 
 
-@pytest.mark.parametrize(
-    "part", ["bundle", "record", "disclosures", "path", "note", "keys", "proof", "custody"]
-)
+@pytest.mark.parametrize("part", ["bundle", "record", "disclosures", "path", "note", "keys", "proof", "custody"])
 def test_no_part_of_a_bundle_can_be_missing_or_of_another_type(evident, part):
     for value in (None, 1, "", [], {}, [1], "x"):
         if part == "disclosures" and value == []:

@@ -218,9 +218,7 @@ def irs(running: SampleCities) -> Ask:
     """Ask the HMAC gateway, right unless told otherwise."""
     key, secret = running.secrets["env:JIAXING_ACCESS_KEY"], running.secrets["env:JIAXING_SECRET_KEY"]
 
-    def ask(
-        path: str = IRS, key: str = key, late: timedelta = timedelta(), spoil: str = ""
-    ) -> requests.Response:
+    def ask(path: str = IRS, key: str = key, late: timedelta = timedelta(), spoil: str = "") -> requests.Response:
         date = format_datetime(datetime.fromtimestamp((now() + late).timestamp(), tz=UTC), usegmt=True)
         signed = f"GET\n{path}\npageNum=1&pageSize=5\n{key}\n{date}\n"
         mark = base64.b64encode(hmac.digest(secret.encode(), signed.encode(), "sha256")).decode()

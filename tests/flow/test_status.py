@@ -44,9 +44,7 @@ def seen(town):
 
 def test_nothing_is_on_time_before_it_succeeded(town):
     status = town.hub.status()
-    assert {each["state"] for each in status["jurisdictions"]} == {"never"} and status["verdict"][
-        "state"
-    ] == "never"
+    assert {each["state"] for each in status["jurisdictions"]} == {"never"} and status["verdict"]["state"] == "never"
     for each in status["jurisdictions"]:
         assert each["last_success"] is each["last_attempt"] is each["fresh_until"] is each["problem"] is None
         assert [day["state"] for day in each["strip"]] == ["never"] * 30
@@ -75,10 +73,7 @@ def test_a_state_follows_from_the_age_of_the_last_success(town):
     (town.folder / "drops" / "stalls.csv").unlink()
     town.pull()
     found = jurisdiction(town)
-    assert (
-        datetime.fromisoformat(found["last_success"]) == success
-        and found["last_attempt"] > found["last_success"]
-    )
+    assert datetime.fromisoformat(found["last_success"]) == success and found["last_attempt"] > found["last_success"]
     assert found["state"] in ("failing", "action")
     town.drop(row(1), row(2))
     town.pull()
@@ -105,11 +100,7 @@ def test_what_a_person_must_look_at_asks_for_action_until_it_is_well_again(town)
     found = jurisdiction(town, WEB)
     assert found["state"] == "action" and found["last_success"] and "records" in found["problem"]["en"]
     verdict = town.hub.status()["verdict"]
-    assert (
-        verdict["state"] == "action"
-        and "Nanxun" in verdict["cause"]["en"]
-        and "南浔区" in verdict["cause"]["zh"]
-    )
+    assert verdict["state"] == "action" and "Nanxun" in verdict["cause"]["en"] and "南浔区" in verdict["cause"]["zh"]
     assert verdict["action"]["zh"] and verdict["action"]["en"]
     assert town.hub.status()["jurisdictions"][0]["code"] == WEB
     town.web.fault = None
@@ -135,9 +126,7 @@ def test_the_whole_is_the_worst_of_its_parts(town):
         seen(town)
         status = town.hub.status()
         states[hours] = {each["code"]: each["state"] for each in status["jurisdictions"]}
-        assert (
-            status["verdict"]["state"] == worst and states[hours][FILES] == states[hours][SELF] == "on_time"
-        )
+        assert status["verdict"]["state"] == worst and states[hours][FILES] == states[hours][SELF] == "on_time"
         assert status["jurisdictions"][0]["code"] == (WEB if worst != "ok" else FILES)
     assert [states[hours][WEB] for hours in states] == ["on_time", "late", "failing"]
 
@@ -258,10 +247,7 @@ def test_verified_at_is_when_the_ledger_was_verified_and_how_far(town):
 def test_the_night_is_told_with_its_next_time_and_zone(town):
     ready(town)
     status = town.hub.status()
-    assert (
-        status["hub"]["time_zone"] == "Asia/Shanghai"
-        and status["night"]["next"] == "2026-11-23T02:00:00+08:00"
-    )
+    assert status["hub"]["time_zone"] == "Asia/Shanghai" and status["night"]["next"] == "2026-11-23T02:00:00+08:00"
     assert status["night"]["agreements"][0]["last"] is None
     town.web.fault = (1, "busy")
     town.clock.at = datetime.fromisoformat("2026-11-22T18:00:00+00:00")
@@ -277,9 +263,7 @@ def test_the_night_is_told_with_its_next_time_and_zone(town):
 
 
 def test_nothing_personal_is_told(town):
-    town.drop(
-        row(CANARY, holder=CANARY), row(CANARY + "2", "一" + CANARY, holder=CANARY), row(3, holder=CANARY * 9)
-    )
+    town.drop(row(CANARY, holder=CANARY), row(CANARY + "2", "一" + CANARY, holder=CANARY), row(3, holder=CANARY * 9))
     town.web.put(CANARY, holder=CANARY)
     town.pull()
     town.pull(WEB)

@@ -1,5 +1,6 @@
 """Workers give what the same functions give here, are replaced when they die, and end with their parent."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -63,7 +64,11 @@ def test_a_worker_names_the_same_problems(workshop):
     records[7] = (records[7][0], records[7][1][1:])
     records[9] = (records[9][0].replace(b'"rev":1', b'"rev":0'), records[9][1])
     leaves, problems = workshop.receive(records, TAKEN)
-    assert (leaves, problems) == local(records) and leaves == [] and [p.where.split(".")[1] for p in problems] == ["7", "9"]
+    assert (
+        (leaves, problems) == local(records)
+        and leaves == []
+        and [p.where.split(".")[1] for p in problems] == ["7", "9"]
+    )
 
 
 def test_kinds_not_taken_are_refused_by_a_worker_too(workshop):
@@ -111,10 +116,8 @@ def test_workers_end_with_a_parent_that_was_killed():
     worker = psutil.Process(int(parent.stdout.readline()))
     parent.send_signal(signal.SIGKILL)
     parent.wait()
-    try:
+    with contextlib.suppress(psutil.NoSuchProcess):
         worker.wait(timeout=20)
-    except psutil.NoSuchProcess:
-        pass
     assert not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE
 
 

@@ -188,7 +188,9 @@ def edits_seen(kinds: list[Kind], folder: Path) -> list[int]:
         shutil.copy(path, folder)
         mapper, source = feed.mapper(), feed.source({"directory": str(folder)}, str, now=lambda: START)
         mapped = [mapper(row) for page in source.pages(None) for row in page.rows]
-        month = {(each.origin, each.key): [content_digest(bytes(32), kind, each.body) for kind in kinds] for each in mapped}
+        month = {
+            (each.origin, each.key): [content_digest(bytes(32), kind, each.body) for kind in kinds] for each in mapped
+        }
         for n in range(len(kinds)):
             counts[n] += sum(found[n] != before[key][n] for key, found in month.items() if key in before)
         before = month

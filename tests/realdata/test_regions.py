@@ -79,9 +79,7 @@ def test_every_region_code_written_exists(path: Path) -> None:
 
 def test_a_code_that_does_not_exist_would_be_found(tmp_path: Path) -> None:
     path = tmp_path / "x.yaml"
-    path.write_text(
-        'a: "330438"\n"330483": b\nc: [\'330483199\', "330483100000", "610828103"]\n', encoding="utf-8"
-    )
+    path.write_text('a: "330438"\n"330483": b\nc: [\'330483199\', "330483100000", "610828103"]\n', encoding="utf-8")
     assert codes(path) == {"330438": 1, "330483": 2, "330483199": 3, "330483100000": 3, "610828103": 3}
     assert "330438" not in NATIONAL and "330483199" not in NATIONAL
     assert NATIONAL["330483100"] != NATIONAL["610828103"]  # 乌镇镇 and 乌镇: the code is the identity
