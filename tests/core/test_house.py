@@ -128,7 +128,7 @@ def test_ruff_heeds_all_of_its_section(tmp_path: Path) -> None:
     head = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(head)
     (tmp_path / "hub").mkdir()
-    (tmp_path / "hub" / "odd.py").write_text('import os\n\nNAME = "（：）"\n' + "# " + "x" * 109 + "\n", "utf-8")
+    (tmp_path / "hub" / "odd.py").write_text('import os\n\nNAME = "（：）"\n' + "# " + "x" * 127 + "\n", "utf-8")
     command = [
         sys.executable,
         "-m",
