@@ -153,11 +153,14 @@ def _header(cells: Sequence[str], where: str, columns: set[str]) -> list[str]:
     names = [cell.strip("\ufeff \t\u3000") for cell in cells]
     while names and not names[-1]:
         names.pop()
-    repeated = sorted({name for name in names if names.count(name) > 1}) if len(names) < _MOST_COLUMNS else []
+    few = names if len(names) < _MOST_COLUMNS else []
+    repeated = [str(n) for n, name in enumerate(few, 1) if few.count(name) > 1]
     if not names or len(names) >= _MOST_COLUMNS or "" in names:
         raise Look(where, "the header has empty or too many columns", "check header_row: and format:")
     if repeated:
-        raise Look(where, "a column stands twice in the header", f"rename one: {', '.join(repeated)}"[:200])
+        # By number: a file without a header has data where the names should be.
+        mend = f"columns {', '.join(repeated)[:200]} bear one name; rename one, or check header_row:"
+        raise Look(where, "a column stands twice in the header", mend)
     if missing := sorted(columns - set(names)):
         mend = "the format changed, or header_row: is wrong; a column that may be missing says optional: true"
         raise Look(where, f"no column {', '.join(missing)}"[:300], mend)

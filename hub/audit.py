@@ -72,7 +72,9 @@ def _derive(ledger: Ledger, kinds: Mapping[str, Kind], digest_key: bytes) -> Rep
                 ledger.index(leaves, entry.first, renew=not ledger.whole)
         except HubError as error:
             raise Tampered(f"entry {entry.index} of {entry.origin} does not hold: {error}", where="store") from error
-        if step.text_hash != entry.text_hash or step.entry.seq != entry.seq:
+        count = step.entry.count if isinstance(step.entry, Batch) else 0
+        stands = (entry.text_hash, entry.origin, entry.seq, entry.count)
+        if stands != (step.text_hash, step.entry.origin, step.entry.seq, count):
             raise Tampered(f"entry {entry.index} stands under another name than its text has", where="store")
         tiles = merkle.grow(entry.index, [merkle.leaf_hash(entry.note)], ledger.store.tile)
         ledger.store.put_tiles(tiles)
@@ -80,7 +82,19 @@ def _derive(ledger: Ledger, kinds: Mapping[str, Kind], digest_key: bytes) -> Rep
         report.records += len(leaves or ())
     report.size, report.origins = ledger.store.size(), dict(sorted(origins.items()))
     report.root = b64(merkle.root(ledger.store.tile, report.size))
+    _check_receipts(ledger, report.size)
     return report
+
+
+def _check_receipts(ledger: Ledger, size: int) -> None:
+    """Each entry keeps the checkpoint of its append, which its receipt rests on: it must be one of this tree."""
+    for entry in entries(ledger):
+        try:
+            sealed = ledger.seal.read(entry.checkpoint)
+        except HubError as error:
+            raise Tampered(f"the checkpoint kept with entry {entry.index} does not hold: {error}", where="store") from error
+        if sealed.size <= size and merkle.root(ledger.store.tile, sealed.size) != sealed.root:
+            raise Tampered(f"the checkpoint kept with entry {entry.index} is of another tree", where="store")
 
 
 def fsck(ledger: Ledger, kinds: Mapping[str, Kind], digest_key: bytes) -> Report:

@@ -78,6 +78,9 @@ class Commands(click.Group):
         except HubError as error:
             err.print(str(error), markup=False, highlight=False, soft_wrap=True)
             sys.exit(error.exit_code)
+        except OSError as error:
+            err.print(f"{error.filename or 'system'}: {error.strerror or type(error).__name__}", markup=False, highlight=False)
+            sys.exit(1)
         sys.exit(0)
 
 
@@ -126,9 +129,9 @@ def wait_for_stop() -> None:
 
 @main.command()
 @click.option("--once", is_flag=True, help="Do the job and end, without serving.")
-@click.option("--size", type=int, default=None, help="Records per feed in the sample cities (60 in a new folder).")
+@click.option("--size", type=click.IntRange(1, 100_000), default=None, help="Records per feed in the sample cities (60 in a new folder).")
 @click.option("--host", default="127.0.0.1", show_default=True)
-@click.option("--port", default=8470, show_default=True, help="0 takes any free port.")
+@click.option("--port", type=click.IntRange(0, 65_535), default=8470, show_default=True, help="0 takes any free port.")
 @data_option
 @config_option
 @as_json
@@ -164,7 +167,7 @@ def _demo_table(done: Mapping[str, Any]) -> None:
 
 @main.command()
 @click.option("--host", default=None, help="Address to listen on (hub.yaml's, 127.0.0.1 unless told).")
-@click.option("--port", type=int, default=None)
+@click.option("--port", type=click.IntRange(0, 65_535), default=None)
 @data_option
 @config_option
 def serve(host: str | None, port: int | None, data: Path | None, config: Path) -> None:

@@ -20,7 +20,7 @@ import msgspec
 from hub import batch, merkle, note, record
 from hub.audit import check_proof, entries
 from hub.canonical import b64, unb64
-from hub.errors import ChainError, HubError, KeyRefused, Problem, RecordError, Tampered, Unreachable
+from hub.errors import ChainError, ConfigError, HubError, KeyRefused, Problem, RecordError, Tampered, Unreachable
 from hub.intake import Issuer
 from hub.keys import KeyRing, pin_of, write_private
 from hub.kinds import Kind
@@ -63,13 +63,21 @@ def read_node(folder: Path) -> NodeFile:
     path = folder / "node.json"
     if not path.exists():
         raise HubError("no node here", where=str(path), mend="run `python3 run.py partner init --data DIR …` first")
-    plain = json.loads(path.read_bytes())
-    return NodeFile(Card(**plain.pop("card")), **plain)
+    try:
+        plain = json.loads(path.read_bytes())
+        return NodeFile(Card(**plain.pop("card")), **plain)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise HubError("cannot be read as a node's file", where=str(path), mend="run `partner init` anew with the hub's card "
+                       "after moving it away: the keys stay") from None  # fmt: skip
 
 
 def init(folder: Path, node: NodeFile, ring: KeyRing, now: Clock) -> dict[str, str]:
     """Make a node: its keys, its first key/v1 and node.json; gives what the hub's operator puts into framework.yaml."""
     hub, origin = node.card.hub, node.origin
+    if not record.is_origin(origin) or origin == "hub":
+        raise ConfigError(["--origin: a jurisdiction's code, such as 330521"])
+    if (folder / "node.json").exists() and read_node(folder) != node:
+        raise HubError("another node is here", where=str(folder), mend="choose another folder; one node is one city at one hub")
     first = ring.first_note(hub, origin, "self", now().isoformat(timespec="seconds"))
     http = ring.create("http", origin, f"{hub}/{origin}/http")
     ring.create("witness", origin, f"{hub}/{origin}/witness")

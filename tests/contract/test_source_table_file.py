@@ -175,6 +175,7 @@ def test_a_broken_row_is_faulty_and_the_others_go_on(tmp_path, line, words):
         ("", "no header line"),
         (f"name,at\n{CANARY},2\n", "CF_1:1: no column id"),
         (f"id,id\n{CANARY},2\n", "a column stands twice"),
+        (f"{CANARY},{CANARY},2\n", "a column stands twice"),
         (f"id,,x\n{CANARY},2,3\n", "empty or too many columns"),
     ],
 )

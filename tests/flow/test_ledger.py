@@ -229,6 +229,7 @@ def test_a_flipped_byte_anywhere_that_is_hashed_is_reported(tmp_path):
         ("segment", "leaves", "first"),
         ("segment", "disclosures", "first"),
         ("entry", "note", "idx"),
+        ("entry", "checkpoint", "idx"),
         ("tile", "hashes", "n"),
         ("current", "digest", "id"),
     ]
@@ -242,6 +243,11 @@ def test_a_flipped_byte_anywhere_that_is_hashed_is_reported(tmp_path):
                 report = audit.fsck(parts.ledger, KINDS, parts.secrets.digest_key)
                 assert report.problems, f"{table}.{column} byte {place}"
                 db.execute(f"UPDATE {table} SET {column} = ? WHERE {key} = ?", (value, at))
+    for column, value in (("origin", "330503"), ("seq", 9), ("count", 3)):
+        (kept,) = db.execute(f"SELECT {column} FROM entry WHERE idx = 1").fetchone()
+        db.execute(f"UPDATE entry SET {column} = ? WHERE idx = 1", (value,))
+        assert audit.fsck(parts.ledger, KINDS, parts.secrets.digest_key).problems, column
+        db.execute(f"UPDATE entry SET {column} = ? WHERE idx = 1", (kept,))
     sound(parts)
 
 
