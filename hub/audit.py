@@ -92,7 +92,9 @@ def _check_receipts(ledger: Ledger, size: int) -> None:
         try:
             sealed = ledger.seal.read(entry.checkpoint)
         except HubError as error:
-            raise Tampered(f"the checkpoint kept with entry {entry.index} does not hold: {error}", where="store") from error
+            raise Tampered(
+                f"the checkpoint kept with entry {entry.index} does not hold: {error}", where="store"
+            ) from error
         if sealed.size <= size and merkle.root(ledger.store.tile, sealed.size) != sealed.root:
             raise Tampered(f"the checkpoint kept with entry {entry.index} is of another tree", where="store")
 

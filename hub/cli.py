@@ -79,7 +79,9 @@ class Commands(click.Group):
             err.print(str(error), markup=False, highlight=False, soft_wrap=True)
             sys.exit(error.exit_code)
         except OSError as error:
-            err.print(f"{error.filename or 'system'}: {error.strerror or type(error).__name__}", markup=False, highlight=False)
+            err.print(
+                f"{error.filename or 'system'}: {error.strerror or type(error).__name__}", markup=False, highlight=False
+            )
             sys.exit(1)
         sys.exit(0)
 
@@ -129,7 +131,12 @@ def wait_for_stop() -> None:
 
 @main.command()
 @click.option("--once", is_flag=True, help="Do the job and end, without serving.")
-@click.option("--size", type=click.IntRange(1, 100_000), default=None, help="Records per feed in the sample cities (60 in a new folder).")
+@click.option(
+    "--size",
+    type=click.IntRange(1, 100_000),
+    default=None,
+    help="Records per feed in the sample cities (60 in a new folder).",
+)
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", type=click.IntRange(0, 65_535), default=8470, show_default=True, help="0 takes any free port.")
 @data_option

@@ -77,7 +77,9 @@ def init(folder: Path, node: NodeFile, ring: KeyRing, now: Clock) -> dict[str, s
     if not record.is_origin(origin) or origin == "hub":
         raise ConfigError(["--origin: a jurisdiction's code, such as 330521"])
     if (folder / "node.json").exists() and read_node(folder) != node:
-        raise HubError("another node is here", where=str(folder), mend="choose another folder; one node is one city at one hub")
+        raise HubError(
+            "another node is here", where=str(folder), mend="choose another folder; one node is one city at one hub"
+        )
     first = ring.first_note(hub, origin, "self", now().isoformat(timespec="seconds"))
     http = ring.create("http", origin, f"{hub}/{origin}/http")
     ring.create("witness", origin, f"{hub}/{origin}/witness")
@@ -440,6 +442,7 @@ class Node:
         if "open" in groups:
             with self.copy_store.transaction():
                 self.copy_store.drop_current(origin, kind)
+        self.copy_store.scrub()
 
     def _stored(self, held: Held) -> Leaf | Withheld:
         return Withheld(held.hash or b"") if held.raw is None else self._receive(held.raw, held.disclosures.values())

@@ -275,6 +275,10 @@ class Store(Protocol):
     def acked(self) -> list[Acked]: ...
 
     # upkeep
+    def scrub(self) -> None:
+        """Let nothing that was erased stay in journals or free space."""
+        ...
+
     def check(self) -> list[str]:
         """What the store's own integrity check reports; empty when sound."""
         ...

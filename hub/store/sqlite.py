@@ -127,7 +127,14 @@ class SqliteStore:
         self._local = threading.local()
         self._connections: list[Any] = []
         self._guard = threading.Lock()
-        schema.apply(Database(self._db()))
+        try:
+            schema.apply(Database(self._db()))
+        except engine.sqlite3.DatabaseError as error:
+            raise HubError(
+                "cannot be opened as a store: damaged, or no database",
+                where=str(path),
+                mend="restore the newest backup; the head file tells how far it must reach",
+            ) from error
         path.chmod(0o600)
 
     # --- connections and transactions ---
@@ -140,6 +147,7 @@ class SqliteStore:
             for pragma in (
                 "synchronous = FULL", "foreign_keys = ON", "busy_timeout = 30000", "temp_store = FILE",
                 "cache_size = -65536", "wal_autocheckpoint = 16384", "trusted_schema = OFF",
+                "secure_delete = ON",
             ):  # fmt: skip
                 db.execute(f"PRAGMA {pragma}")
             self._local.db = db
@@ -559,6 +567,9 @@ class SqliteStore:
         return [Acked(*row) for row in self._db().execute("SELECT * FROM acked ORDER BY partner")]
 
     # --- upkeep ---
+
+    def scrub(self) -> None:
+        self._db().execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def check(self) -> list[str]:
         return [row[0] for row in self._db().execute("PRAGMA integrity_check") if row[0] != "ok"]

@@ -124,6 +124,17 @@ class StoreContract:
         kept = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
         assert kept and b"CANARY" not in kept
 
+    def test_what_was_withheld_and_scrubbed_is_in_no_file(self, store, tmp_path):
+        full = leaf(1)._replace(raw=b'{"canary":"CANARY-RAW"}')
+        hash = leaf_hash(full.raw)
+        with store.transaction():
+            number = store.append_leaves([full, leaf(2)], [hash, leaf_hash(leaf(2).raw)])
+        with store.transaction():
+            store.withhold_leaf(number, hash)
+        store.scrub()
+        kept = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+        assert kept and b"CANARY" not in kept
+
     def test_chains_come_back_as_they_were(self, store):
         chain = Chain("330483", 3, "p", "self", (parse_vkey(VKEY),), "k", "n")
         assert store.chain("330483") == Chain("330483")

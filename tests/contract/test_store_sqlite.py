@@ -2,9 +2,11 @@
 
 import stat
 
+import pytest
 import sqlite_utils.utils
 from store_contract import StoreContract
 
+from hub.errors import HubError
 from hub.keys import Vault
 from hub.store import engine
 from hub.store.sqlite import SqliteStore
@@ -30,3 +32,9 @@ def test_only_one_copy_of_sqlite_opens_stores(tmp_path):
     store = SqliteStore(tmp_path / "hub.db", Vault(KEY))
     assert type(store._db()).__module__.split(".")[0].lstrip("_") == engine.sqlite3.__name__.split(".")[0].lstrip("_")
     store.close()
+
+
+def test_what_is_no_database_is_refused_in_words(tmp_path):
+    (tmp_path / "hub.db").write_bytes(b"not a database, but long enough to be taken for one" * 99)
+    with pytest.raises(HubError, match="no database"):
+        SqliteStore(tmp_path / "hub.db", Vault(KEY))
