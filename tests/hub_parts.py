@@ -82,7 +82,7 @@ class Rig:
         # Held open while hubs come and go: the port stays ours, and who calls meanwhile waits.
         self.bound = bound or app.bind("127.0.0.1", 0)
         self.bound.listen(64)
-        self.port = self.bound.getsockname()[1] if not nodes else 1
+        self.port = self.bound.getsockname()[1]
         self.settings = app.with_data(settings(), folder / "hub", "127.0.0.1", self.port)
         self.settings = replace(self.settings, framework=framework(folder, selves, *edits))
         self.ring = app.make_keys(self.settings, folder / "hub" / "keys", PHRASE, self.clock())

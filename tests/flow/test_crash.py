@@ -67,9 +67,8 @@ def collect(made):
         assert outcome.pull.state == "succeeded", outcome.pull
 
 def attempt(what, folder, port, selves, pullers, nodes):
-    bound = socket.socket(fileno=port) if what == "hub" else socket.socket()
     members = {{"selves": tuple(selves), "pullers": tuple(pullers)}}
-    made = Rig(Path(folder), serve=False, bound=bound, nodes=nodes, **members)
+    made = Rig(Path(folder), serve=False, bound=socket.socket(fileno=port), nodes=nodes, **members)
     globals()[what](made)
 
 for line in sys.stdin:
