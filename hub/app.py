@@ -25,9 +25,11 @@ from adapters.declaration import Declaration
 from hub import audit, keys, web
 from hub.announce import KIND as FRAMEWORK_KIND
 from hub.announce import announce
+from hub.crosscheck import CrossCheck
+from hub.decisions import Decisions
 from hub.desk import Desk
 from hub.errors import ConfigError, HubError, Locked
-from hub.framework import HUB, Framework
+from hub.framework import HUB, HUB_KINDS, Framework
 from hub.intake import Intake, Issuer, Outcome, Progress, stamp
 from hub.keys import KeyRing
 from hub.ledger import HeadFile, Ledger, LedgerSeal, Pin, Submission
@@ -123,6 +125,11 @@ class Hub:
     ) -> None:
         """`first_keys` and `http_keys` are of self members made at run time; `connection` and `secret` replace settings'."""
         refuse_other_purpose(folder, demo)
+        undeclared = [f"{kind.replace('/1', '')}.yaml" for kind in HUB_KINDS if kind not in settings.kinds]
+        if undeclared:
+            raise ConfigError(
+                [f"kinds/: {name} is missing; copy it from the configuration as shipped" for name in undeclared]
+            )
         self.settings, self.folder, self.demo = settings, folder, demo
         self.stopping = threading.Event()
         self.now = now or clock(settings)
@@ -152,13 +159,17 @@ class Hub:
             self.now,
             self.workshop,
         )
+        feeds = {code: len(each.feeds) for code, each in settings.declarations.items()}
+        self.decisions = Decisions(self.store, self.issuer(HUB), settings.kinds, self.now)
+        crosscheck = CrossCheck(
+            self.store, lambda: self.framework, settings.kinds, settings.types, self._secrets.derive("marks"), feeds
+        )
         self.nightly = Nightly(
-            self.intake, self.issuer(HUB), lambda: self.framework, settings.kinds, settings.declarations,
-            self._connection, settings.zone, self.now,
+            self.intake, self.issuer(HUB), lambda: self.framework, settings.kinds, settings.declarations, settings.types,
+            crosscheck, self._connection, settings.zone, self.now,
         )  # fmt: skip
         self.status = Status(
-            self.ledger, lambda: self.framework, self.nightly,
-            {code: len(each.feeds) for code, each in settings.declarations.items()},
+            self.ledger, lambda: self.framework, self.nightly, feeds,
             demo=demo, zone=settings.zone, zone_name=settings.hub.time_zone, pull_every=settings.hub.pull_every,
             now=self.now,
         )  # fmt: skip

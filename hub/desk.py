@@ -16,7 +16,7 @@ from hub.audit import BUNDLE
 from hub.batch import Batch
 from hub.canonical import b64
 from hub.errors import KeyRefused, NotFound, RecordError
-from hub.framework import HUB, Decision, Framework, correspondents
+from hub.framework import HUB, HUB_KINDS, Decision, Framework, correspondents
 from hub.kinds import Kind
 from hub.ledger import Ledger, Pin, Submission
 from hub.record import Leaf
@@ -27,7 +27,6 @@ PAGE_ENTRIES = 256
 PAGE_BYTES = 8 << 20
 PAGE_NOTICES = 500
 PUSH = "push"
-HUB_ONLY = ("framework/", "reconciliation/")
 
 
 class _Peek(msgspec.Struct):
@@ -60,7 +59,7 @@ class Desk:
     ) -> None:
         self.ledger, self.kinds, self._framework = ledger, kinds, framework
         self._workshop, self._now = workshop, now
-        self._taken = [name for name in kinds if not name.startswith(HUB_ONLY)]
+        self._taken = [name for name in kinds if name not in HUB_KINDS]
 
     # --- push ---
 

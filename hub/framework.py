@@ -23,12 +23,14 @@ from adapters.declared import Code, DeclarationError, Doc, check, did_you_mean
 from hub.canonical import decode, encode, unb64
 from hub.errors import RecordError
 from hub.note import parse_vkey
+from hub.reconcile.types import TYPES
+from hub.reconcile.worklist import DECISIONS
 from hub.record import is_origin
 
 HUB = "hub"
 TIERS = ("city", "county", "town")
 CUSTODIES = ("custodial", "self")
-HUB_KINDS = ("framework/1", "reconciliation/1")
+HUB_KINDS = ("decision/1", "framework/1", "reconciliation/1")
 """Kinds that only the hub writes: no share names them (Rule 6)."""
 
 DEADLINES: Mapping[str, tuple[str, str]] = {
@@ -169,6 +171,31 @@ class Share:
     correspondent: bool = False
 
 
+class Practice(NamedTuple):
+    """When a fine is far from what members do: at least so many cases of an item, so many times the usual spread away."""
+
+    cases: int
+    factor: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciling:
+    """What an agreement lets the hub compare between its members, beyond what each gives the other.
+
+    `quarantine` is how long a row may stay set aside, `one_visit` within which time inspections of one party count as
+    repeated. `keyed` fields are compared as keyed marks alone, never shown. `settle` is what the agreement itself decides:
+    type of difference -> (decision, reason).
+    """
+
+    clause: str
+    legal_basis: str
+    quarantine: Term | None = None
+    one_visit: Term | None = None
+    practice: Practice | None = None
+    keyed: tuple[str, ...] = ()
+    settle: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True)
 class Agreement:
     """One agreement. `night` is the local time of its reconciliation, `freshness` how old a source may be."""
@@ -185,6 +212,7 @@ class Agreement:
     members: tuple[Membership, ...]
     shares: tuple[Share, ...]
     deadlines: Mapping[str, Term]
+    reconcile: Reconciling | None = None
 
     def holds(self, on: date) -> bool:
         return self.in_force <= on and (self.until is None or on <= self.until)
@@ -422,7 +450,21 @@ def _agreement_plain(agreement: Agreement) -> dict[str, Any]:
         "members": [{"code": s.code, "joined": _iso(s.joined), "left": _iso(s.left)} for s in agreement.members],
         "shares": [_share_plain(share) for share in agreement.shares],
         "deadlines": {name: str(term) for name, term in agreement.deadlines.items()},
+        "reconcile": _reconciling_plain(agreement.reconcile) if agreement.reconcile else None,
     }
+
+
+def _reconciling_plain(found: Reconciling) -> dict[str, Any]:
+    plain: dict[str, Any] = {
+        "clause": found.clause,
+        "legal_basis": found.legal_basis,
+        "quarantine": str(found.quarantine) if found.quarantine else None,
+        "one_visit": str(found.one_visit) if found.one_visit else None,
+        "practice": found.practice._asdict() if found.practice else None,
+        "keyed": list(found.keyed),
+        "settle": {type: {"decision": how, "reason": why} for type, (how, why) in found.settle.items()},
+    }
+    return _present(plain)
 
 
 def from_texts(texts: Mapping[str, bytes]) -> Framework:
@@ -485,6 +527,19 @@ def _agreement_of(read: Mapping[str, Any], name: str) -> Agreement:
         members=tuple(Membership(m["code"], m.get("joined", start), m.get("left")) for m in read["members"]),
         shares=tuple(_share_of(share) for share in read["shares"]),
         deadlines=dict(sorted(read["deadlines"].items())),
+        reconcile=_reconciling_of(read["reconcile"]) if "reconcile" in read else None,
+    )
+
+
+def _reconciling_of(read: Mapping[str, Any]) -> Reconciling:
+    return Reconciling(
+        clause=read["clause"],
+        legal_basis=read["legal_basis"],
+        quarantine=read.get("quarantine"),
+        one_visit=read.get("one_visit"),
+        practice=Practice(**read["practice"]) if "practice" in read else None,
+        keyed=tuple(sorted(read["keyed"])),
+        settle={type: (each["decision"], each["reason"]) for type, each in sorted(read["settle"].items())},
     )
 
 
@@ -622,6 +677,26 @@ class _ShareYaml(Schema):
     )
 
 
+class _PracticeYaml(Schema):
+    cases = fields.Integer(strict=True, required=True, validate=validate.Range(3, 10_000))
+    factor = fields.Integer(strict=True, required=True, validate=validate.Range(2, 100))
+
+
+class _SettledYaml(Schema):
+    decision = fields.String(required=True, validate=validate.OneOf(tuple(DECISIONS)))
+    reason = line_field(required=True)
+
+
+class _ReconcileYaml(Schema):
+    clause = line_field(required=True)
+    legal_basis = line_field(required=True)
+    quarantine = span_field()
+    one_visit = span_field()
+    practice = fields.Nested(_PracticeYaml)
+    keyed = fields.List(fields.String(), load_default=list)
+    settle = fields.Dict(keys=fields.String(), values=fields.Nested(_SettledYaml), load_default=dict)
+
+
 class _AgreementYaml(Schema):
     name = fields.Nested(NameYaml, required=True)
     basis = line_field(required=True)
@@ -638,6 +713,7 @@ class _AgreementYaml(Schema):
         values=_Read(parse_term, 'a term like "10 days", "5 working days" or "24 hours"'),
         load_default=dict,
     )
+    reconcile = fields.Nested(_ReconcileYaml)
 
 
 class _FrameworkYaml(Schema):
@@ -672,6 +748,8 @@ def parse_framework(doc: Doc, kinds: Mapping[str, KindLike] | None) -> Framework
             _check_selectors(share, agreement, at, say)
             if kinds is not None:
                 _check_groups(share, read["agreements"][agreement.id]["shares"][n]["groups"], kinds, at, say)
+        if agreement.reconcile is not None:
+            _check_reconciling(agreement.reconcile, kinds, ("agreements", agreement.id, "reconcile"), say)
     if problems:
         raise DeclarationError(problems)
     return Framework(members, agreements, {name: tuple(sorted(kind.groups)) for name, kind in (kinds or {}).items()})
@@ -800,6 +878,21 @@ def _check_groups(
             say((*at, "groups", n), "named twice", "name each group once", "字段组重复")
         elif group not in kind.groups:
             _explain_group(share.kind, kind, group, (*at, "groups", n), say)
+
+
+def _check_reconciling(
+    found: Reconciling, kinds: Mapping[str, KindLike] | None, at: Sequence[str | int], say: _Say
+) -> None:
+    for type, (decision, _) in found.settle.items():
+        if type not in TYPES:
+            say((*at, "settle", type), "not a type of difference", did_you_mean(type, TYPES), "未知的差异类型")
+        elif not DECISIONS[decision].settles:
+            mend = f"one of {', '.join(name for name, each in DECISIONS.items() if each.settles)}"
+            say((*at, "settle", type, "decision"), f"{decision} waits for a city", mend, "该决定不能由协议自动作出")
+    known = {name for name, kind in (kinds or {}).items() if name not in HUB_KINDS for name in kind.fields}
+    for n, name in enumerate(found.keyed):
+        if kinds is not None and name not in known:
+            say((*at, "keyed", n), f"no kind has a field {name!a}", did_you_mean(name, known), "未知的字段")
 
 
 def _explain_group(name: str, kind: KindLike, group: str, at: Sequence[str | int], say: _Say) -> None:

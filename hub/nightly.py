@@ -4,34 +4,45 @@ Rule 1. A claim is a row in the store with a token and an end; the report, the d
 one transaction, fenced by the token. A run that lost its claim commits nothing.
 Rule 2. The comparison is ordinary intake over the whole range: what it repairs is idempotent, whoever repeats it.
 Rule 3. A city that cannot be read is named as not compared, its open differences stay open, and the others go on.
+Rule 4. What is found becomes differences by `hub.reconcile.worklist`; what the agreement itself settles is a signed
+decision like a person's.
 Nights are local dates in the hub's time zone. Missed nights are closed after downtime, oldest first, from one
 comparison that names its real time.
 """
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
-from hashlib import sha256
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from adapters.declaration import Declaration
+from hub.crosscheck import CrossCheck
+from hub.decisions import Decisions
 from hub.errors import ConfigError, Fenced
 from hub.framework import Agreement, Framework
-from hub.intake import Intake, Issuer, Outcome, Progress, Reference, stamp
+from hub.intake import Draft, Intake, Issuer, Outcome, Progress, Reference, stamp
 from hub.kinds import Kind
-from hub.store.base import Difference, Night, Store
+from hub.reconcile.types import Told
+from hub.reconcile.worklist import AGREEMENT, Difference, Event, Finding, LookedAt, Point, Ref, turn
+from hub.store.base import Night, Quarantined, Store
 
 KIND = "reconciliation/1"
 LEASE = timedelta(minutes=30)
 MOST_LISTED = 5_000
+MOST_REPAIRS = 1_000
 BIRTH = "first start"
+
+
+class _Moved(Exception):
+    """Somebody decided something while a night was about to commit: it looks again."""
 
 
 @dataclass
 class Comparison:
-    """What one comparison of an agreement's cities found; counts are records."""
+    """What one comparison of an agreement's cities found; counts are records, `bytes` those of their plain content."""
 
     started: datetime
     compared: int = 0
@@ -41,7 +52,11 @@ class Comparison:
     quarantined: int = 0
     not_compared: list[str] = field(default_factory=list)
     own_nodes: list[str] = field(default_factory=list)
-    found: list[tuple[str, Reference, str]] = field(default_factory=list)
+    found: list[tuple[str, tuple[Ref, ...], tuple[Point, ...]]] = field(default_factory=list)
+    across: list[Finding] = field(default_factory=list)
+    not_looked_for: frozenset[str] = frozenset()
+    repairs: list[tuple[str, Reference]] = field(default_factory=list)
+    assumed: bool = False
 
     def take(self, outcome: Outcome) -> None:
         """Add one feed's outcome."""
@@ -51,9 +66,11 @@ class Comparison:
         self.repaired += outcome.added.count + outcome.changed.count
         self.retracted += outcome.retracted.count
         self.quarantined += pull.quarantined
-        self.found += [("vanished", reference, "medium") for reference in outcome.vanished.first]
+        self.found += [("vanished", (Ref(*reference),), ()) for reference in outcome.vanished.first]
         for number, _ in enumerate(outcome.shortfalls):
-            self.found.append(("unexpected_total", Reference(pull.code, pull.feed, f"expect-{number}"), "high"))
+            self.found.append(("unexpected_total", (Ref(pull.code, pull.feed, f"expect-{number}"),), ()))
+        for type, tally in (("missing", outcome.added), ("stale", outcome.changed), ("vanished", outcome.retracted)):
+            self.repairs += [(type, reference) for reference in tally.first]
 
 
 class Nightly:
@@ -66,13 +83,18 @@ class Nightly:
         framework: Callable[[], Framework],
         kinds: Mapping[str, Kind],
         declarations: Mapping[str, Declaration],
+        types: Mapping[str, Told],
+        crosscheck: CrossCheck,
         connection: Callable[[str], Mapping[str, Any]],
         zone: ZoneInfo,
         now: Callable[[], datetime],
     ) -> None:
+        """`types` says how grave each type of difference is; `crosscheck` looks across jurisdictions."""
         self._intake, self._issuer, self._framework, self._kind = intake, issuer, framework, kinds[KIND]
         self._declarations, self._connection, self._zone, self._now = declarations, connection, zone, now
+        self._types, self._crosscheck = types, crosscheck
         self._store: Store = intake.store
+        self._decisions = Decisions(self._store, issuer, kinds, now)
 
     # --- when ---
 
@@ -131,7 +153,8 @@ class Nightly:
             committed = self._store.night(agreement, night)
             done += [committed] if committed else []
             # What the first of several missed nights repaired is not repaired again by the next.
-            comparison = replace(comparison, repaired=0, retracted=0, equal=comparison.equal + comparison.repaired)
+            equal = comparison.equal + comparison.repaired
+            comparison = replace(comparison, repaired=0, retracted=0, equal=equal, repairs=[])
         return done
 
     def _refuse_odd(self, agreement: str, nights: list[str]) -> None:
@@ -155,24 +178,32 @@ class Nightly:
 
     def _compare(self, name: str, nights: list[str], token: str, progress: Progress | None) -> Comparison:
         comparison = Comparison(self._now())
-        framework = self._framework()
-        codes = framework.agreements[name].codes(date.fromisoformat(nights[-1]))
-        for code in codes:
+        framework, last = self._framework(), date.fromisoformat(nights[-1])
+        agreement = framework.agreements[name]
+        codes = agreement.codes(last)
+        for n, code in enumerate(codes):
+            self._hold(name, nights, token, {"step": "compare", "city": code, "done": n, "of": len(codes)})
             if framework.members[code].custody == "self":
                 comparison.own_nodes.append(code)
             elif code not in self._declarations:
                 comparison.not_compared.append(code)
             else:
                 self._compare_city(name, code, comparison, progress)
-            # Each city renews the claim: a long comparison must not look like a dead one.
-            for night in nights:
-                self._claim(name, night, token)
-        comparison.found += [
-            ("quarantined", Reference(row.origin or row.code, row.feed, row.id or row.mark), "medium")
-            for code in codes
-            for row in self._store.quarantine(code)
-        ]
+        self._hold(name, nights, token, {"step": "crosscheck", "done": len(codes), "of": len(codes)})
+        for code in codes:
+            comparison.found += self._set_aside(agreement, code, last)
+        across = self._crosscheck(agreement, last, self._now(), self._store.differences(name, closed=True))
+        comparison.across, comparison.not_looked_for = across.found, across.not_looked_for
+        comparison.assumed = across.assumed
+        self._hold(name, nights, token, {"step": "commit", "done": len(codes), "of": len(codes)})
         return comparison
+
+    def _hold(self, name: str, nights: list[str], token: str, progress: Mapping[str, Any]) -> None:
+        """Renew the claims, so that a long comparison does not look like a dead one, and say how far it is."""
+        for night in nights:
+            self._claim(name, night, token)
+            with self._store.transaction():
+                self._store.put_progress(name, night, token, {"progress": progress})
 
     def _compare_city(self, agreement: str, code: str, comparison: Comparison, progress: Progress | None) -> None:
         declaration = self._declarations[code]
@@ -191,60 +222,117 @@ class Nightly:
                 )
             if not reached and code not in comparison.not_compared:
                 comparison.not_compared.append(code)
-                comparison.found.append(("not_compared", Reference(code, feed.name, feed.kind), "high"))
+                comparison.found.append(("not_compared", (Ref(code, feed.name, feed.kind),), ()))
+
+    def _set_aside(
+        self, agreement: Agreement, code: str, night: date
+    ) -> Iterator[tuple[str, tuple[Ref, ...], tuple[Point, ...]]]:
+        """What the rows set aside mean: a record that is missing or stale, a row that cannot be told, a term that passed."""
+        declaration = self._declarations.get(code)
+        kinds = {feed.name: feed.kind for feed in declaration.feeds} if declaration else {}
+        late: Counter[str] = Counter()
+        for row in self._store.quarantine(code):
+            kind = kinds.get(row.feed, row.feed)
+            known = self._store.known(row.origin, kind, [row.id]).get(row.id) if row.id else None
+            if not row.id:
+                yield "quarantined", (Ref(row.origin or code, row.feed, row.mark),), ()
+            else:
+                stands = known is not None and known.op == "put"
+                ref = Ref(row.origin or code, kind, row.id, known.rev if known else 0)
+                yield ("stale" if stands else "missing"), (ref,), ()
+            late[row.feed] += self._is_long(agreement, row, night)
+        for feed, count in sorted(late.items()):
+            if count:
+                yield "quarantined_long", (Ref(code, feed, "quarantine"),), (Point("rows", "late", number=str(count)),)
+
+    def _is_long(self, agreement: Agreement, row: Quarantined, night: date) -> bool:
+        term = agreement.reconcile.quarantine if agreement.reconcile else None
+        end = datetime.combine(night, agreement.night, self._zone)
+        return term is not None and end - datetime.fromisoformat(row.first_seen) > term.span()
 
     # --- the commit ---
 
     def _commit(self, agreement: str, night: str, token: str, comparison: Comparison) -> None:
-        found = self._differences(agreement, night, comparison)
+        found = [
+            Finding(type, refs, self._types[type].severity, points) for type, refs, points in comparison.found
+        ] + comparison.across
+        settle = self._framework().agreements[agreement].reconcile
+        while True:
+            standing = self._store.differences(agreement, closed=True)
+            ended = max(self._now(), comparison.started)
+            looked_at = LookedAt(comparison.not_compared, comparison.not_looked_for)
+            rows, events = turn(
+                agreement, night, standing, found, stamp(ended), looked_at=looked_at, settle=settle.settle if settle else {}
+            )
+            try:
+                self._put(agreement, night, token, comparison, ended, standing, rows, events)
+            except _Moved:
+                continue
+            return
+
+    def _put(
+        self, agreement: str, night: str, token: str, comparison: Comparison, ended: datetime,
+        standing: list[Difference], rows: list[Difference], events: list[Event],
+    ) -> None:  # fmt: skip
+        after = {row.identity: row for row in (*standing, *rows)}
+        open_rows = [row for _, row in sorted(after.items()) if row.is_open]
+        steps = Counter(event.step for event in events)
         result: dict[str, Any] = {
             "started_at": stamp(comparison.started),
-            "committed_at": stamp(max(self._now(), comparison.started)),
+            "committed_at": stamp(ended),
             "compared": comparison.compared,
             "equal": comparison.equal,
             "repaired": comparison.repaired,
             "retracted": comparison.retracted,
             "quarantined": comparison.quarantined,
-            "open_differences": len(found),
+            "open_differences": len(open_rows),
+            "opened": steps["opened"] + steps["reopened"],
+            "closed": steps["closed"],
+            "overdue": sum(bool(row.due) and row.due < night for row in open_rows),
+            "seconds": int((ended - comparison.started).total_seconds()),
+            "calendar_assumed": comparison.assumed,
             "not_compared": sorted(comparison.not_compared),
             "own_nodes": sorted(comparison.own_nodes),
+            "not_looked_for": sorted(comparison.not_looked_for),
         }
-        body = self._body(agreement, night, result, found)
+        body = self._body(agreement, night, result, open_rows, comparison.repairs)
+        drafts: list[Draft] = [self._issuer.draft(self._kind, f'["{agreement}","{night}"]', body)]
+        drafts += [
+            self._decisions.draft(after[event.identity], AGREEMENT, event.at)
+            for event in events
+            if (event.who, event.step) == (AGREEMENT, "decided")
+        ]
 
         def within() -> None:
-            self._store.put_differences(agreement, night, found)
+            if self._store.differences(agreement, closed=True) != standing:
+                raise _Moved
+            self._store.put_differences(rows, events)
             self._store.commit_night(agreement, night, token, result)
 
-        self._issuer.issue([self._issuer.draft(self._kind, f'["{agreement}","{night}"]', body)], within)
+        self._issuer.issue(drafts, within)
 
-    def _body(self, agreement: str, night: str, result: Mapping[str, Any], found: list[Difference]) -> dict[str, Any]:
+    def _body(
+        self, agreement: str, night: str, result: Mapping[str, Any], found: list[Difference],
+        repairs: list[tuple[str, Reference]],
+    ) -> dict[str, Any]:  # fmt: skip
         body = {"agreement": agreement, "night": night, "not_compared_count": len(result["not_compared"])} | {
             name: value for name, value in result.items() if name in self._kind.fields and value != []
         }
-        listed = [
-            {
-                "type": each.type,
-                "origin": each.origin,
-                "kind": each.kind,
-                "id": each.reference,
-                "severity": each.severity,
-            }
-            for each in found[:MOST_LISTED]
-        ]
+        listed = [_listed(each) for each in found[:MOST_LISTED]]
         if listed:
             body["differences"] = listed
+        mended = [{"type": type} | reference._asdict() for type, reference in repairs[:MOST_REPAIRS]]
+        if mended:
+            body["repairs"] = mended
         self._kind.accept(body)
         return body
 
-    def _differences(self, agreement: str, night: str, comparison: Comparison) -> list[Difference]:
-        found: dict[str, Difference] = {}
-        for type, reference, severity in comparison.found:
-            key = "\0".join((agreement, type, *reference))
-            identity = sha256(key.encode()).hexdigest()[:24]
-            found[identity] = Difference(
-                identity, agreement, type, reference.origin, reference.kind, reference.id, severity, night, night
-            )
-        for each in self._store.differences():
-            if each.agreement == agreement and each.origin in comparison.not_compared:
-                found.setdefault(each.identity, replace(each, last_night=night))
-        return [found[identity] for identity in sorted(found)]
+
+def _listed(row: Difference) -> dict[str, Any]:
+    """A difference as a report lists it: by reference, of a pair both sides."""
+    first, *others = row.refs
+    listed = {"type": row.type, "origin": first.origin, "kind": first.kind, "id": first.id, "severity": row.severity}
+    listed |= {"difference": row.identity, "state": row.state}
+    if others:
+        listed |= {"other_origin": others[0].origin, "other_kind": others[0].kind, "other_id": others[0].id}
+    return listed

@@ -32,9 +32,11 @@ from hub.errors import ConfigError
 from hub.framework import Framework, parse_framework, span_field
 from hub.kinds import Kind, load_kinds
 from hub.note import is_name
+from hub.reconcile.types import Told, types_of
 
 T = TypeVar("T")
 
+DECISION = "decision/1"
 _MOST_SECRET = 64 << 10
 _PATHS = ("directory", "ca_file")
 _reference = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]{0,127}|file:[^\x00-\x1f]{1,1000}").fullmatch
@@ -72,7 +74,10 @@ class HubSettings:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The whole configuration. `folder` holds hub.yaml, `regions` is region code -> Chinese name."""
+    """The whole configuration.
+
+    `folder` holds hub.yaml, `regions` is region code -> Chinese name, `types` what is told of each type of difference.
+    """
 
     folder: Path
     hub: HubSettings
@@ -80,6 +85,7 @@ class Settings:
     framework: Framework
     declarations: Mapping[str, Declaration]
     regions: Mapping[str, str]
+    types: Mapping[str, Told]
 
     @property
     def kinds_folder(self) -> Path:
@@ -241,16 +247,17 @@ class _Reading:
             return
         self.docs = {
             name: self._take(partial(read_yaml, folder / name))
-            for name in ("hub.yaml", "framework.yaml", "catalogue/regions.yaml")
+            for name in ("hub.yaml", "framework.yaml", "catalogue/regions.yaml", "catalogue/differences.yaml")
         }
         self.kinds = self._take(partial(load_kinds, folder / "kinds"))
         self.framework = self._with("framework.yaml", lambda doc: parse_framework(doc, self.kinds))
         self.hub = self._with("hub.yaml", lambda doc: _hub_of(doc, folder))
         self.regions = self._with("catalogue/regions.yaml", _Regions.of)
+        self.types = self._with("catalogue/differences.yaml", types_of)
         if self.hub:
             self._read_declarations(self.hub.adapters)
         self.problems += [*self._check_declarations(), *self._check_connections(), *self._check_regions()]
-        self.problems += self._check_clocks()
+        self.problems += [*self._check_clocks(), *self._check_settling()]
 
     def _take(self, read: Callable[[], T]) -> T | None:
         try:
@@ -325,14 +332,27 @@ class _Reading:
                 mend = "one hub keeps one clock: write the same time_zone in both"
                 yield doc.problem(("agreements", name, "time_zone"), f"hub.yaml says {self.hub.time_zone}", mend)
 
+    def _check_settling(self) -> Iterator[str]:
+        doc = self.docs["framework.yaml"]
+        if not self.framework or not doc or self.kinds is None or DECISION not in self.kinds:
+            return
+        reasons = self.kinds[DECISION].codes["reason"]
+        for name, agreement in self.framework.agreements.items():
+            for type, (_, reason) in agreement.reconcile.settle.items() if agreement.reconcile else ():
+                if reason not in reasons:
+                    at = ("agreements", name, "reconcile", "settle", type, "reason")
+                    yield doc.problem(at, "not a reason of kinds/decision.yaml", did_you_mean(reason, reasons))
+
     def settings(self) -> Settings:
         """What was read; ConfigError with every problem."""
         if self.problems:
             raise ConfigError(self.problems)
         # Without a problem everything was read: this only tells the type checker so.
-        if not self.hub or self.kinds is None or not self.framework or not self.regions:
+        if not self.hub or self.kinds is None or not self.framework or not self.regions or not self.types:
             raise ConfigError([f"{self.folder}: cannot be read"])
-        return Settings(self.folder, self.hub, self.kinds, self.framework, self.declarations, self.regions.names)
+        return Settings(
+            self.folder, self.hub, self.kinds, self.framework, self.declarations, self.regions.names, self.types
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,14 +7,14 @@ before the first success. Rule 2. The whole is the worst of its parts. Rule 3. R
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from hub import __version__, batch, note
+from hub import __version__, batch, freshness, note
 from hub.canonical import b64
 from hub.framework import HUB, Framework, Member
+from hub.freshness import Feeds
 from hub.ledger import Ledger
 from hub.nightly import Nightly
 from hub.store.base import Pull, Store
@@ -33,15 +33,6 @@ _WORDS = {
     "action": ("有辖区需要处理", "A jurisdiction needs you"),
     "never": ("尚未运行", "Nothing has run yet"),
 }
-
-
-@dataclass(frozen=True)
-class Feeds:
-    """What the pulls say of one jurisdiction: last success and attempt, the newest run of each feed."""
-
-    success: datetime | None
-    attempt: datetime | None
-    newest: tuple[Pull, ...]
 
 
 class Status:
@@ -94,7 +85,7 @@ class Status:
         framework = self._framework()
         names = framework.agreements_of(member.code, now.date())
         agreed = min((framework.agreements[name].freshness for name in names), default=timedelta(days=1))
-        pulls = self._pulls(member)
+        pulls = freshness.of(self._store, member, self._feeds)
         success = pulls.success
         series = [row for row in self._store.series() if row.origin == member.code]
         return {
@@ -113,30 +104,11 @@ class Status:
             "records": sum(row.standing for row in series),
             "retracted": sum(row.retracted for row in series),
             "quarantined": len(self._store.quarantine(member.code)),
-            "differences": sum(each.origin == member.code for each in self._store.differences()),
+            "differences": sum(any(ref.origin == member.code for ref in each.refs) for each in self._store.differences()),
             "read": sum(pull.read for pull in pulls.newest),
             "stored": sum(pull.stored for pull in pulls.newest),
             "strip": self._strip(member.code, now.date()),
         }
-
-    def _pulls(self, member: Member) -> Feeds:
-        if member.custody == "self":
-            return self._node(member.code)
-        runs = [pull for pull in self._store.last_pulls() if pull.code == member.code]
-        newest = {pull.feed: pull for pull in runs}
-        good = {
-            pull.feed: datetime.fromisoformat(pull.ended) for pull in runs if pull.state == "succeeded" and pull.ended
-        }
-        whole = len(good) >= self._feeds.get(member.code, 1)
-        ended = [datetime.fromisoformat(pull.ended or pull.started) for pull in newest.values()]
-        return Feeds(min(good.values()) if good and whole else None, max(ended, default=None), tuple(newest.values()))
-
-    def _node(self, code: str) -> Feeds:
-        """A city's own node was well when it last pushed, or pulled after it had pushed once."""
-        pushes = tuple(pull for pull in self._store.last_pulls() if pull.code == code)[-1:]
-        seen = [datetime.fromisoformat(acked.at) for acked in self._store.acked() if acked.partner == code]
-        seen += [datetime.fromisoformat(pull.ended or pull.started) for pull in pushes]
-        return Feeds(max(seen), max(seen), pushes) if pushes else Feeds(None, None, ())
 
     def _state(self, pulls: Feeds, agreed: timedelta, now: datetime) -> str:
         if any(pull.state == "failed" for pull in pulls.newest):

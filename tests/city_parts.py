@@ -168,7 +168,7 @@ def _made() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="town-"))
     config = folder / "config"
     (config / "kinds").mkdir(parents=True)
-    for name in ("kinds/framework.yaml", "kinds/reconciliation.yaml", "catalogue", "hub.yaml"):
+    for name in ("kinds/framework.yaml", "kinds/reconciliation.yaml", "kinds/decision.yaml", "catalogue", "hub.yaml"):
         source = ROOT / "config" / name
         (shutil.copytree if source.is_dir() else shutil.copy)(source, config / name)
     (config / "kinds" / "stall.yaml").write_text(STALL)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from hub.batch import Chain
+from hub.reconcile.worklist import Difference, Event
 from hub.record import Leaf, Withheld
 
 
@@ -105,22 +106,6 @@ class Night:
     token: str
     until: int
     result: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Difference:
-    """Something a night could not settle, by reference; the same one keeps its identity from night to night."""
-
-    identity: str
-    agreement: str
-    type: str
-    origin: str
-    kind: str
-    reference: str
-    severity: str
-    first_night: str
-    last_night: str
-    state: str = "open"
 
 
 class Notice(NamedTuple):
@@ -256,13 +241,22 @@ class Store(Protocol):
         """Mark a night committed; raises Fenced where the claim is no longer this token's."""
         ...
 
-    def night(self, agreement: str, night: str) -> Night | None: ...
-    def nights(self, agreement: str, limit: int) -> list[Night]: ...
-    def put_differences(self, agreement: str, night: str, found: Sequence[Difference]) -> None:
-        """Open or renew what was found, close what was not found again."""
+    def put_progress(self, agreement: str, night: str, token: str, result: Mapping[str, Any]) -> None:
+        """Tell how far the holder of a claimed night is; nothing where the claim is another's."""
         ...
 
-    def differences(self, state: str | None = "open") -> list[Difference]: ...
+    def night(self, agreement: str, night: str) -> Night | None: ...
+    def nights(self, agreement: str, limit: int) -> list[Night]: ...
+    def put_differences(self, rows: Iterable[Difference], events: Iterable[Event]) -> None:
+        """Replace differences by identity, and add steps of their lives."""
+        ...
+
+    def differences(self, agreement: str | None = None, *, closed: bool = False) -> list[Difference]:
+        """The open ones, or with `closed` all, oldest first."""
+        ...
+
+    def difference(self, identity: str) -> Difference | None: ...
+    def difference_events(self, identity: str) -> list[Event]: ...
 
     # partners
     def take_nonce(self, keyid: str, nonce: str, until: int, now: int, most: int) -> bool:

@@ -21,8 +21,9 @@ from hub.errors import Fenced, HubError, Locked, RecordError
 from hub.keys import Vault
 from hub.note import parse_vkey
 from hub.record import Leaf, Withheld
+from hub.reconcile.worklist import OPEN_STATES, Difference, Event, Point, Ref
 from hub.store import engine
-from hub.store.base import Acked, Difference, Entry, Held, Known, Night, Notice, Pull, Quarantined, Scan, Series
+from hub.store.base import Acked, Entry, Held, Known, Night, Notice, Pull, Quarantined, Scan, Series
 
 VIEWS = ("chain", "series", "current", "tile")
 SEGMENT = 16
@@ -71,13 +72,22 @@ def work(db: Database) -> None:
     _table(db, "pull", {each.name: int if each.type in (int, bool) else str for each in fields(Pull)}, "number")
     _table(db, "night", {"agreement": str, "night": str, "state": str, "token": str, "until": int, "result": str},
            ("agreement", "night"))  # fmt: skip
-    _table(db, "difference", {each.name: str for each in fields(Difference)}, "identity")
     _table(db, "notice", {"n": int, "partner": str, "type": str, "body": str}, "n")
     _table(db, "acked", {"partner": str, "after": int, "notice": int, "at": str}, "partner")
     db.execute(
         "CREATE TABLE nonce(keyid TEXT, nonce TEXT, until INTEGER NOT NULL, PRIMARY KEY(keyid, nonce)) WITHOUT ROWID"
     )
     db.execute("CREATE INDEX nonce_until ON nonce(until)")
+
+
+@schema()
+def worklist(db: Database) -> None:
+    """Differences with their lives. Those of an earlier form are dropped: the next night finds them again."""
+    db["difference"].drop(ignore=True)  # type: ignore[union-attr]
+    _table(db, "difference", {each.name: str for each in fields(Difference)}, "identity")
+    db["difference"].create_index(["agreement", "state"])  # type: ignore[union-attr]
+    _table(db, "difference_event", {"n": int} | dict.fromkeys(Event._fields, str), "n")
+    db["difference_event"].create_index(["identity"])  # type: ignore[union-attr]
 
 
 def _table(db: Database, name: str, columns: dict[str, Any], pk: str | tuple[str, ...]) -> None:
@@ -496,6 +506,12 @@ class SqliteStore:
                 f"night {night} of {agreement} is no longer this run's", mend="nothing to do: another run has it"
             )
 
+    def put_progress(self, agreement: str, night: str, token: str, result: Mapping[str, Any]) -> None:
+        self._write().execute(
+            "UPDATE night SET result = ? WHERE agreement = ? AND night = ? AND token = ? AND state = 'claimed'",
+            (json.dumps(result, ensure_ascii=False, sort_keys=True), agreement, night, token),
+        )
+
     def night(self, agreement: str, night: str) -> Night | None:
         found = self._nights("agreement = ? AND night = ?", 1, agreement, night)
         return found[0] if found else None
@@ -510,26 +526,40 @@ class SqliteStore:
         )
         return [Night(row[0], row[1], row[2], row[3], row[4], json.loads(row[5])) for row in rows]
 
-    def put_differences(self, agreement: str, night: str, found: Sequence[Difference]) -> None:
+    def put_differences(self, rows: Iterable[Difference], events: Iterable[Event]) -> None:
+        names = _names(Difference)
         db = self._write()
-        names = _names(Difference)
         db.executemany(
-            _insert("difference", names) + " ON CONFLICT(identity) DO UPDATE SET last_night = excluded.last_night,"
-            " severity = excluded.severity, state = 'open'",
-            [tuple(asdict(each)[name] for name in names) for each in found],
+            _insert("difference", names).replace("INSERT", "INSERT OR REPLACE", 1),
+            [[json.dumps(value) if isinstance(value, tuple) else value for value in _values(each)] for each in rows],
         )
-        db.execute(
-            "UPDATE difference SET state = 'closed' WHERE agreement = ? AND state = 'open' AND last_night < ?",
-            (agreement, night),
-        )
+        db.executemany(_insert("difference_event", Event._fields), list(events))
 
-    def differences(self, state: str | None = "open") -> list[Difference]:
+    def differences(self, agreement: str | None = None, *, closed: bool = False) -> list[Difference]:
+        states = ", ".join(f"'{state}'" for state in OPEN_STATES)
+        return self._differences(
+            f"(? IS NULL OR agreement = ?) AND (? OR state IN ({states})) ORDER BY first_night, identity",
+            agreement, agreement, closed,
+        )  # fmt: skip
+
+    def difference(self, identity: str) -> Difference | None:
+        return next(iter(self._differences("identity = ?", identity)), None)
+
+    def _differences(self, where: str, *values: Any) -> list[Difference]:
         names = _names(Difference)
+        found = []
+        for row in self._db().execute(f"SELECT {_columns(names)} FROM difference WHERE {where}", values):
+            plain = dict(zip(names, row, strict=True))
+            for name, shape in (("refs", Ref), ("basis", Ref), ("points", Point)):
+                plain[name] = tuple(shape(*each) for each in json.loads(plain[name]))
+            found.append(Difference(**plain))
+        return found
+
+    def difference_events(self, identity: str) -> list[Event]:
         rows = self._db().execute(
-            f"SELECT {_columns(names)} FROM difference WHERE ? IS NULL OR state = ? ORDER BY first_night, identity",
-            (state, state),
+            f"SELECT {_columns(Event._fields)} FROM difference_event WHERE identity = ? ORDER BY n", (identity,)
         )
-        return [Difference(*row) for row in rows]
+        return [Event(*row) for row in rows]
 
     # --- partners ---
 
@@ -577,6 +607,11 @@ class SqliteStore:
 
 def _names(shape: type) -> list[str]:
     return [each.name for each in fields(shape)]
+
+
+def _values(row: Any) -> list[Any]:
+    """The values of a dataclass as they are: `astuple` would take its tuples apart."""
+    return [getattr(row, name) for name in _names(type(row))]
 
 
 def _columns(names: Sequence[str]) -> str:

@@ -9,8 +9,9 @@ from hub.batch import Chain
 from hub.errors import Fenced, HubError
 from hub.merkle import leaf_hash
 from hub.note import parse_vkey
+from hub.reconcile.worklist import Difference, Event, Point, Ref
 from hub.record import Leaf, Withheld
-from hub.store.base import Acked, Difference, Entry, Known, Pull, Quarantined
+from hub.store.base import Acked, Entry, Known, Pull, Quarantined
 
 VKEY = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
 
@@ -236,17 +237,38 @@ class StoreContract:
         assert store.night("jiahu", "2026-11-24").result == {"compared": 3}
         assert store.night("jiahu", "2026-11-25") is None
 
-    def test_differences_stay_the_same_from_night_to_night(self, store):
-        one = Difference("d1", "jiahu", "vanished", "330483", "case/1", "id", "medium", "2026-11-23", "2026-11-23")
+    def test_differences_are_kept_whole_with_each_step_of_their_lives(self, store):
+        one = Difference(
+            "d1", "jiahu", "double_penalty", (Ref("330483", "case/1", "a", 2), Ref("330503", "case/1", "b", 1)), "high",
+            "2026-11-23", "2026-11-23", points=(Point("party_id", "equal", 3.0, 0.75), Point("days", "late", number="4")),
+            due="2026-11-30", decision="keep_both", reason="checked", basis=(Ref("330483", "case/1", "a", 2),),
+        )  # fmt: skip
+        two = replace(one, identity="d2", agreement="zhewan", first_night="2026-11-22")
+        opened = Event("d1", "2026-11-23T02:00:00+08:00", "night", "opened", "2026-11-23")
         with store.transaction():
-            store.put_differences("jiahu", "2026-11-23", [one, replace(one, identity="d2")])
-            store.put_differences(
-                "jiahu", "2026-11-24", [replace(one, first_night="2026-11-24", last_night="2026-11-24")]
-            )
-        assert [(each.identity, each.first_night, each.last_night) for each in store.differences()] == [
-            ("d1", "2026-11-23", "2026-11-24")
-        ]
-        assert [each.identity for each in store.differences("closed")] == ["d2"]
+            store.put_differences([one, two], [opened, opened._replace(identity="d2")])
+        assert store.differences() == [two, one] and store.differences("jiahu") == [one]
+        closed, step = replace(one, state="closed", assigned="li"), opened._replace(step="closed", who="li", reason="r")
+        with store.transaction():
+            store.put_differences([closed], [step])
+        assert store.differences() == [two] and store.differences(closed=True) == [two, closed]
+        assert store.difference("d1") == closed and store.difference("d3") is None
+        assert store.difference_events("d1") == [opened, step] and len(store.difference_events("d2")) == 1
+        with pytest.raises(ZeroDivisionError), store.transaction():
+            store.put_differences([two], [step._replace(identity="d2")])
+            raise ZeroDivisionError
+        assert len(store.difference_events("d2")) == 1
+
+    def test_a_claimed_night_tells_how_far_it_is_to_its_holder_s_word_alone(self, store):
+        with store.transaction():
+            store.claim_night("jiahu", "2026-11-24", "one", 100, 200)
+            store.put_progress("jiahu", "2026-11-24", "two", {"progress": 9})
+            store.put_progress("jiahu", "2026-11-24", "one", {"progress": 1})
+        assert store.night("jiahu", "2026-11-24").result == {"progress": 1}
+        with store.transaction():
+            store.commit_night("jiahu", "2026-11-24", "one", {"compared": 3})
+            store.put_progress("jiahu", "2026-11-24", "one", {"progress": 2})
+        assert store.night("jiahu", "2026-11-24").result == {"compared": 3}
 
     def test_a_nonce_is_taken_once(self, store):
         assert store.take_nonce("k", "n", 200, 100, 99) and not store.take_nonce("k", "n", 200, 100, 99)

@@ -47,6 +47,19 @@ def made() -> dict[str, list[dict[str, Any]]]:
                 "text": "{}",
             }
         ],
+        "decision/1": [
+            {
+                "agreement": "jiahu",
+                "difference": "0" * 24,
+                "type": "double_penalty",
+                "night": "2026-11-22",
+                "decision": "keep_both",
+                "reason": "other_matter",
+                "decided_at": "2026-11-22T09:00:00+08:00",
+                "decided_by": "li.na",
+                "records": [{"origin": "330483", "kind": "case/1", "id": "abc", "rev": 2}],
+            }
+        ],
         "reconciliation/1": [
             {
                 "agreement": "jiahu",

@@ -60,7 +60,7 @@ def config(tmp_path: Path) -> Path:
     write(folder / "kinds" / "case.yaml", KIND)
     write(folder / "framework.yaml", FRAMEWORK)
     write(tmp_path / "cities" / "330483.yaml", DECLARED)
-    for name in ("hub.yaml", "catalogue/regions.yaml"):
+    for name in ("hub.yaml", "catalogue/regions.yaml", "catalogue/differences.yaml"):
         write(folder / name, (ROOT / "config" / name).read_text(encoding="utf-8"))
     edit(
         folder / "hub.yaml",

@@ -34,7 +34,7 @@ def night(town, day=NIGHT, name="pair"):
 
 
 def opened(town):
-    return {(each.type, each.origin) for each in town.store.differences()}
+    return {(each.type, each.refs[0].origin) for each in town.store.differences()}
 
 
 # --- what a night does ---
@@ -82,9 +82,9 @@ def test_what_vanished_is_flagged_where_the_city_declares_so_and_closed_when_it_
     assert opened(town) == {("vanished", FILES)} and set(town.fees()) == {"1", "2", "3"}
     (gone,) = town.store.differences()
     report = town.reports()["pair", NIGHT][0]
-    assert report["differences"] == [
-        {"type": "vanished", "origin": FILES, "kind": KIND, "id": gone.reference, "severity": "medium"}
-    ]
+    (ref,) = gone.refs
+    listed = {"type": "vanished", "origin": FILES, "kind": KIND, "id": ref.id, "severity": "medium"}
+    assert report["differences"] == [listed | {"difference": gone.identity, "state": "opened"}]
     assert done.result["open_differences"] == report["open_differences"] == 1
     night(town, "2026-11-24")
     (same,) = town.store.differences()
@@ -119,7 +119,7 @@ def test_open_differences_of_a_city_that_is_not_compared_stay_open(town):
     del town.web.rows[0]
     town.web.edit(2, "many")
     night(town)
-    assert opened(town) == {("quarantined", WEB), ("vanished", WEB)} and set(town.fees(WEB)) == {
+    assert opened(town) == {("stale", WEB), ("vanished", WEB)} and set(town.fees(WEB)) == {
         "1",
         "2",
         "3",
@@ -129,7 +129,7 @@ def test_open_differences_of_a_city_that_is_not_compared_stay_open(town):
     town.web.edit(2, 5)
     town.web.fault = (1, "busy")
     assert night(town, "2026-11-24").result["open_differences"] == 3
-    assert opened(town) == {("quarantined", WEB), ("vanished", WEB), ("not_compared", WEB)}
+    assert opened(town) == {("stale", WEB), ("vanished", WEB), ("not_compared", WEB)}
     town.web.fault = None
     assert night(town, "2026-11-25").result["open_differences"] == 0 and opened(town) == set()
 

@@ -1,0 +1,207 @@
+"""Looks across an agreement's jurisdictions at what its members may compare, and gives what the detectors find.
+
+Rule 1. Two members' records are compared only in groups that this agreement has each of them give the other, in open
+fields, and in the fields the agreement has compared as keyed marks. What only one side gives is not compared.
+Rule 2. A field that a mask hides says nothing: it is left out.
+Rule 3. What an agreement does not ask for (`reconcile:`) is not looked for, and the night says so.
+Reads the store record by record in the order they rest in; keeps only what is compared.
+"""
+
+import hmac
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import date, datetime, timedelta
+from itertools import combinations
+from typing import Any, NamedTuple
+
+from hub import freshness, record
+from hub.framework import Agreement, Framework, correspondents
+from hub.kinds import Kind
+from hub.reconcile import findings
+from hub.reconcile.findings import Found, Seen
+from hub.reconcile.types import Told
+from hub.reconcile.worklist import Difference, Finding, Ref
+from hub.store.base import Held, Store
+
+HORIZON = timedelta(days=730)
+CHUNK = 1024
+CASE, INSPECTION, LETTER = "case/1", "inspection/1", "transfer/1"
+MARK = "_mark"
+_DAYS = {CASE: ("decided_on", "filed_on"), INSPECTION: ("checked_at",)}
+
+
+class Across(NamedTuple):
+    """What was found, the types not looked for, and whether a calendar was assumed."""
+
+    found: list[Finding]
+    not_looked_for: frozenset[str]
+    assumed: bool
+
+
+class CrossCheck:
+    """Reads an agreement's records and runs the detectors on them."""
+
+    def __init__(
+        self,
+        store: Store,
+        framework: Callable[[], Framework],
+        kinds: Mapping[str, Kind],
+        types: Mapping[str, Told],
+        key: bytes,
+        feeds: Mapping[str, int],
+    ) -> None:
+        """`key` makes marks that never leave the store; `feeds` says how many feeds each jurisdiction declares."""
+        self._store, self._framework, self._kinds = store, framework, kinds
+        self._types, self._key, self._feeds = types, key, feeds
+
+    def __call__(self, agreement: Agreement, night: date, now: datetime, standing: Sequence[Difference]) -> Across:
+        """Everything found on one night; `standing` are the agreement's differences, with what was decided of them."""
+        found = [*self._late_nodes(agreement, night, now)]
+        missing: set[str] = set()
+        if agreement.reconcile is None:
+            missing |= {"repeated_inspection", "penalty_outlier", "double_penalty", "competing_jurisdiction"}
+            missing |= {"maybe_same", "records_disagree", "quarantined_long"}
+        else:
+            found += self._between_members(agreement, night)
+        found += self._letters(agreement, night)
+        return Across(
+            [Finding(each.type, each.refs, self._types[each.type].severity, *each[2:]) for each in found],
+            frozenset(missing),
+            False,
+        )
+
+    # --- nodes and copies ---
+
+    def _late_nodes(self, agreement: Agreement, night: date, now: datetime) -> Iterator[Found]:
+        """Members whose own node was not heard of for longer than agreed; what the hub reads is compared anyway."""
+        for code in agreement.codes(night):
+            member = self._framework().members[code]
+            if member.custody == "self":
+                success = freshness.of(self._store, member, self._feeds).success
+                if success is not None and now - success > agreement.freshness:
+                    yield Found("late_source", (Ref(code, "node", "push"),))
+
+    # --- members that may compare ---
+
+    def _between_members(self, agreement: Agreement, night: date) -> Iterator[Found]:
+        asked = agreement.reconcile
+        assert asked is not None
+        since = (night - HORIZON).isoformat()
+        for circle, groups in self._circles(agreement, INSPECTION, night):
+            seen = [each for code in circle for each in self._read(agreement, code, INSPECTION, groups, since)]
+            if asked.one_visit:
+                yield from findings.repeated_inspections(seen, asked.one_visit.span(), night)
+        for circle, groups in self._circles(agreement, CASE, night):
+            seen = [each for code in circle for each in self._read(agreement, code, CASE, groups, since)]
+            if asked.practice:
+                yield from findings.outliers(seen, asked.practice.cases, asked.practice.factor)
+
+    def _circles(self, agreement: Agreement, kind: str, night: date) -> Iterator[tuple[tuple[str, ...], frozenset[str]]]:
+        """The largest sets of members of which each gives each other one records of a kind, and the groups all give."""
+        if kind not in self._kinds:
+            return
+        shared: dict[tuple[str, str], frozenset[str]] = {}
+        for one, other in combinations(agreement.codes(night), 2):
+            there = self._framework().decide(kind, one, other, night, agreement.id)
+            back = self._framework().decide(kind, other, one, night, agreement.id)
+            if there.shared and back.shared:
+                shared[one, other] = there.groups & back.groups
+        for circle in circles(shared):
+            groups = frozenset.intersection(*(shared[pair] for pair in combinations(circle, 2)))
+            yield circle, groups
+
+    # --- letters ---
+
+    def _letters(self, agreement: Agreement, night: date) -> Iterator[Found]:
+        if LETTER not in self._kinds:
+            return
+        seen: list[Seen] = []
+        for code in agreement.codes(night):
+            for held, ref in self._standing(code, LETTER):
+                parsed = record.parse(held.raw or b"")
+                groups = self._between(agreement, parsed.open, night)
+                seen.append(self._seen(agreement, held, parsed, ref, groups))
+        for letter in findings.letters(seen):
+            found = findings.letter_disagreement(letter)
+            if found is not None:
+                yield found
+
+    def _between(self, agreement: Agreement, open_: Mapping[str, Any], night: date) -> frozenset[str]:
+        """The groups of a letter that both its sides give each other."""
+        sides = [code for code in correspondents(open_) if code in agreement.codes(night)]
+        if len(set(sides)) != 2:
+            return frozenset()
+        decisions = [
+            self._framework().decide(LETTER, one, other, night, agreement.id, (one, other))
+            for one, other in (sides, sides[::-1])
+        ]
+        return decisions[0].groups & decisions[1].groups
+
+    # --- reading ---
+
+    def _read(
+        self, agreement: Agreement, origin: str, kind: str, groups: frozenset[str], since: str
+    ) -> Iterator[Seen]:
+        """An origin's standing records since a date, each with what may be compared of it."""
+        for held, ref in self._standing(origin, kind):
+            parsed = record.parse(held.raw or b"")
+            days = [str(parsed.open[name])[:10] for name in _DAYS[kind] if name in parsed.open]
+            if days and max(days) >= since:
+                yield self._seen(agreement, held, parsed, ref, groups)
+
+    def _standing(self, origin: str, kind: str) -> Iterator[tuple[Held, Ref]]:
+        """The standing records of a series that are held here, in the order they rest in."""
+        revs = {known.number: (id, known.rev) for id, known in self._store.walk(origin, kind) if known.op == "put"}
+        numbers = array("q", sorted(revs))
+        at = 0
+        while at < len(numbers):
+            first = numbers[at]
+            for held in self._store.leaves(first, CHUNK):
+                if held.number in revs and held.raw is not None:
+                    id, rev = revs[held.number]
+                    yield held, Ref(origin, kind, id, rev)
+            while at < len(numbers) and numbers[at] < first + CHUNK:
+                at += 1
+
+    def _seen(
+        self, agreement: Agreement, held: Held, parsed: record.Record, ref: Ref, groups: frozenset[str]
+    ) -> Seen:
+        kind = self._kinds[parsed.kind]
+        revealed, _ = record.reveal(parsed, held.disclosures.values())
+        body = kind.join(parsed.open, revealed)
+        fields = dict(parsed.open)
+        for group in sorted(groups & revealed.keys()):
+            fields |= {name: value for name, value in revealed[group].items() if body.get(name) == value}
+        for name in agreement.reconcile.keyed if agreement.reconcile else ():
+            if name in body:
+                fields[name + MARK] = self._mark(name, body[name])
+        return Seen(ref, fields, self._party(fields))
+
+    def _mark(self, name: str, value: Any) -> str:
+        return hmac.digest(self._key, f"{name}\0{str(value).upper()}".encode(), "sha256").hex()[:32]
+
+    def _party(self, fields: Mapping[str, Any]) -> str:
+        """A mark of whom a record concerns: by number where one may be compared, else by name; empty where neither may."""
+        number = fields.get("party_id" + MARK) or ("party_id" in fields and self._mark("party_id", fields["party_id"]))
+        if number:
+            return str(number)
+        return self._mark("party_name", fields["party_name"]) if "party_name" in fields else ""
+
+
+def circles(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, ...]]:
+    """The largest sets of names in which every two are a pair (maximal cliques, Bron and Kerbosch 1973)."""
+    near: dict[str, set[str]] = {}
+    for one, other in pairs:
+        near.setdefault(one, set()).add(other)
+        near.setdefault(other, set()).add(one)
+    found: list[tuple[str, ...]] = []
+
+    def grow(inside: frozenset[str], able: set[str], done: set[str]) -> None:
+        if not able and not done and len(inside) > 1:
+            found.append(tuple(sorted(inside)))
+        for name in sorted(able):
+            grow(inside | {name}, able & near[name], done & near[name])
+            able, done = able - {name}, done | {name}
+
+    grow(frozenset(), set(near), set())
+    return sorted(found)
