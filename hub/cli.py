@@ -11,7 +11,7 @@ import secrets as random
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from datetime import date
@@ -26,12 +26,13 @@ from rich.table import Table
 from adapters import declaration as declarations
 from adapters.base import SourceError
 from adapters.declaration import Declaration, Feed
-from adapters.declared import DeclarationError, read_yaml
+from adapters.declared import DeclarationError, did_you_mean, read_yaml
 from hub import app, audit
 from hub import demo as demonstration
 from hub import framework as rules
 from hub import partner as node_room
 from hub import settings as configuration
+from hub.decisions import KIND as DECISION
 from hub.errors import ConfigError, HubError, Locked
 from hub.export import export_records
 from hub.framework import HUB
@@ -40,6 +41,9 @@ from hub.keys import KeyRing, list_keys, write_private
 from hub.ledger import Pin
 from hub.note import parse_vkey
 from hub.partner import Card, Node, NodeFile
+from hub.reconcile import worklist
+from hub.reconcile.types import Told
+from hub.reconcile.worklist import Difference
 from hub.settings import Settings
 from hub.wire import OpenLedger
 
@@ -529,6 +533,152 @@ def reconcile(agreement: str | None, night: str | None, data: Path | None, confi
 
     say({"nights": rows, "open_differences": remaining}, json_, lines)
     sys.exit(4 if remaining else 0)
+
+
+# --- the worklist ---
+
+
+@main.group("differences")
+def differences_group() -> None:
+    """Work on what nights found and could not settle 差异: list, show, assign, decide."""
+
+
+who_option = click.option("--as", "who", required=True, help="Your account's name; it stands in the decision.")
+lang_option = click.option("--lang", type=click.Choice(["zh", "en"]), default="zh", show_default=True)
+
+
+@differences_group.command("list")
+@click.option("--agreement", default=None)
+@click.option("--type", "type_", default=None, help="Only this type.")
+@click.option("--state", default=None, help="Only this state (opened, seen, assigned, decided, closed).")
+@click.option("--origin", default=None, help="Only those that concern this jurisdiction.")
+@click.option("--assigned", default=None, help="Only those assigned to this account.")
+@click.option("--closed", is_flag=True, help="Closed ones too.")
+@lang_option
+@data_option
+@config_option
+@as_json
+def differences_list(
+    agreement: str | None, type_: str | None, state: str | None, origin: str | None, assigned: str | None, closed: bool,
+    lang: str, data: Path | None, config: Path, json_: bool,
+) -> None:  # fmt: skip
+    """List differences, gravest first. Exit 4 when open ones are among them."""
+    with opened_hub(loaded(config, data)) as hub:
+        types = hub.settings.types
+        _known("--type", type_, types)
+        _known("--agreement", agreement, hub.framework.agreements)
+        _known("--state", state, worklist.STATES)
+        found = hub.store.differences(agreement, closed=closed or state == "closed")
+    rows = [
+        _difference(row, types)
+        for row in sorted(found, key=lambda row: (worklist.SEVERITIES.index(row.severity), row.first_night, row.identity))
+        if type_ in (None, row.type)
+        and state in (None, row.state)
+        and assigned in (None, row.assigned)
+        and (origin is None or any(ref.origin == origin for ref in row.refs))
+    ]
+
+    def lines() -> None:
+        for row in rows:
+            due = f" · due {row['due']}" if row["due"] else ""
+            state = row["state"] + (f" {row['assigned']}" if row["assigned"] else "")
+            told = f"{row['identity'][:8]}  {row['severity']:6}  {row['label'][lang]} · {row['origins']}"
+            out.print(
+                f"{told} · {row['agreement']} since {row['first_night']}{due} · {state}",
+                markup=False, highlight=False, soft_wrap=True,
+            )  # fmt: skip
+        out.print(f"{len(rows)} differences; `differences show ID` tells all of one", highlight=False)
+
+    say({"differences": rows}, json_, lines)
+    sys.exit(4 if any(row["open"] for row in rows) else 0)
+
+
+def _known(option: str, value: str | None, known: Iterable[str]) -> None:
+    if value is not None and value not in known:
+        raise ConfigError([f"{option} {value}: {did_you_mean(value, known)}"])
+
+
+def _difference(row: Difference, types: Mapping[str, Told]) -> dict[str, Any]:
+    """A difference for people and programs: by reference, with what is told of its type."""
+    told = types[row.type]
+    plain = {name: value for name, value in asdict(row).items() if name not in ("refs", "points", "basis")}
+    return plain | {
+        "open": row.is_open,
+        "label": dict(told.label),
+        "clause": dict(told.clause),
+        "step": dict(told.step),
+        "origins": " ".join(sorted({ref.origin for ref in row.refs})),
+        "refs": [ref._asdict() for ref in row.refs],
+        "points": [point._asdict() for point in row.points],
+    }
+
+
+@differences_group.command("show")
+@click.argument("identity")
+@click.option("--as", "who", default=None, help="Your account's name: notes that you have seen it.")
+@lang_option
+@data_option
+@config_option
+@as_json
+def differences_show(
+    identity: str, who: str | None, lang: str, data: Path | None, config: Path, json_: bool
+) -> None:
+    """Tell all of one difference: records by reference, what was compared, clause, next step, history."""
+    with opened_hub(loaded(config, data)) as hub:
+        row = hub.decisions.see(identity, who) if who else hub.decisions.find(identity)
+        events = hub.store.difference_events(row.identity)
+        found = _difference(row, hub.settings.types) | {"history": [event._asdict() for event in events]}
+        kind = hub.settings.kinds[DECISION]
+
+    def lines() -> None:
+        out.print(f"{found['label'][lang]}  {row.identity}  {row.severity}, {row.state}", markup=False, highlight=False)
+        out.print(f"{found['clause'][lang]} → {found['step'][lang]}", markup=False, highlight=False, soft_wrap=True)
+        _print_rows(found["refs"], ("origin", "kind", "id", "rev"))
+        if found["points"]:
+            _print_rows(found["points"], ("field", "verdict", "number", "weight", "score"))
+        _print_rows(found["history"], ("at", "who", "step", "code", "reason"))
+        fitting = [name for name, each in worklist.DECISIONS.items() if each.sides <= len(row.refs)]
+        told = ", ".join(f"{name} {kind.codes['judgement'][name][lang]}" for name in fitting)
+        out.print(f"decide: {told}", markup=False, highlight=False, soft_wrap=True)
+
+    say(found, json_, lines)
+
+
+@differences_group.command("assign")
+@click.argument("identity")
+@click.argument("account")
+@who_option
+@data_option
+@config_option
+@as_json
+def differences_assign(identity: str, account: str, who: str, data: Path | None, config: Path, json_: bool) -> None:
+    """Hand a difference to an account."""
+    with opened_hub(loaded(config, data)) as hub:
+        row = hub.decisions.assign(identity, account, who)
+        found = _difference(row, hub.settings.types)
+    say(found, json_, lambda: out.print(f"{row.identity} is {row.assigned}'s", markup=False, highlight=False))
+
+
+@differences_group.command("decide")
+@click.argument("identity")
+@click.argument("decision", type=click.Choice(list(worklist.DECISIONS)))
+@click.option("--reason", required=True, help="A reason of kinds/decision.yaml, such as checked or joint_task.")
+@who_option
+@data_option
+@config_option
+@as_json
+def differences_decide(
+    identity: str, decision: str, reason: str, who: str, data: Path | None, config: Path, json_: bool
+) -> None:
+    """Decide a difference with a reason; the decision is signed onto the ledger."""
+    with opened_hub(loaded(config, data)) as hub:
+        row = hub.decisions.decide(identity, decision, reason, who)
+        found = _difference(row, hub.settings.types)
+    say(
+        found,
+        json_,
+        lambda: out.print(f"{row.identity}: {decision}, {reason}; the next night verifies it", markup=False, highlight=False),
+    )
 
 
 @main.command()

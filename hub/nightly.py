@@ -11,8 +11,8 @@ comparison that names its real time.
 """
 
 import secrets
-from collections.abc import Callable, Iterator, Mapping
 from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Any

@@ -17,7 +17,7 @@ from hub.framework import HUB, Framework, Member
 from hub.freshness import Feeds
 from hub.ledger import Ledger
 from hub.nightly import Nightly
-from hub.store.base import Pull, Store
+from hub.store.base import Store
 
 VERIFIED = "verified"
 DAYS = 30

@@ -188,7 +188,9 @@ class LookedAt:
         return row.type not in self._types and not any(ref.origin in self._origins for ref in row.refs)
 
 
-def _met(old: Difference | None, new: Difference, at: str, settle: Mapping[str, tuple[str, str]]) -> tuple[Difference, list[Event]]:
+def _met(
+    old: Difference | None, new: Difference, at: str, settle: Mapping[str, tuple[str, str]]
+) -> tuple[Difference, list[Event]]:
     """A difference that the night found."""
     if old is None:
         return _settled(new, at, [Event(new.identity, at, NIGHT, "opened", new.last_night)], settle)

@@ -20,8 +20,8 @@ from hub.batch import Chain
 from hub.errors import Fenced, HubError, Locked, RecordError
 from hub.keys import Vault
 from hub.note import parse_vkey
-from hub.record import Leaf, Withheld
 from hub.reconcile.worklist import OPEN_STATES, Difference, Event, Point, Ref
+from hub.record import Leaf, Withheld
 from hub.store import engine
 from hub.store.base import Acked, Entry, Held, Known, Night, Notice, Pull, Quarantined, Scan, Series
 
@@ -83,7 +83,7 @@ def work(db: Database) -> None:
 @schema()
 def worklist(db: Database) -> None:
     """Differences with their lives. Those of an earlier form are dropped: the next night finds them again."""
-    db["difference"].drop(ignore=True)  # type: ignore[union-attr]
+    db["difference"].drop(ignore=True)
     _table(db, "difference", {each.name: str for each in fields(Difference)}, "identity")
     db["difference"].create_index(["agreement", "state"])  # type: ignore[union-attr]
     _table(db, "difference_event", {"n": int} | dict.fromkeys(Event._fields, str), "n")

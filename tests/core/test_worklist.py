@@ -175,7 +175,7 @@ def test_pairs_judged_apart_are_told_with_the_revisions_that_were_looked_at(book
 
 def test_the_kind_of_a_decision_names_every_decision_there_is():
     kind = load_kinds(Path(__file__).parents[2] / "config" / "kinds")["decision/1"]
-    assert set(kind.codes["decision"]) == set(DECISIONS)
+    assert set(kind.codes["judgement"]) == set(DECISIONS)
 
 
 findings = st.builds(
