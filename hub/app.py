@@ -161,12 +161,13 @@ class Hub:
         )
         feeds = {code: len(each.feeds) for code, each in settings.declarations.items()}
         self.decisions = Decisions(self.store, self.issuer(HUB), settings.kinds, self.now)
-        crosscheck = CrossCheck(
-            self.store, lambda: self.framework, settings.kinds, settings.types, self._secrets.derive("marks"), feeds
-        )
+        self.crosscheck = CrossCheck(
+            self.store, lambda: self.framework, settings.kinds, settings.types, settings.deadlines, settings.zone,
+            self._secrets.derive("marks"), feeds,
+        )  # fmt: skip
         self.nightly = Nightly(
             self.intake, self.issuer(HUB), lambda: self.framework, settings.kinds, settings.declarations, settings.types,
-            crosscheck, self._connection, settings.zone, self.now,
+            self.crosscheck, self._connection, settings.zone, self.now,
         )  # fmt: skip
         self.status = Status(
             self.ledger, lambda: self.framework, self.nightly, feeds,

@@ -42,6 +42,7 @@ from hub.ledger import Pin
 from hub.note import parse_vkey
 from hub.partner import Card, Node, NodeFile
 from hub.reconcile import worklist
+from hub.reconcile.deadlines import STATES, due_list, working_days
 from hub.reconcile.types import Told
 from hub.reconcile.worklist import Difference
 from hub.settings import Settings
@@ -272,8 +273,11 @@ def framework_group() -> None:
 @as_json
 def framework_diff(old: Path, new: Path | None, lang: str, config: Path, json_: bool) -> None:
     """Say who gains or loses which group between OLD and NEW framework.yaml (NEW: the configured one)."""
-    kinds = configuration.load(config).kinds
-    before, after = (rules.parse_framework(read_yaml(path), kinds) for path in (old, new or config / "framework.yaml"))
+    settings = configuration.load(config)
+    before, after = (
+        rules.parse_framework(read_yaml(path), settings.kinds, settings.deadlines.rules)
+        for path in (old, new or config / "framework.yaml")
+    )
     changes = rules.diff(before, after, date.today())
     lines = rules.diff_lines(changes, after, lang)
     plain = [{**change._asdict(), "gained": sorted(change.gained), "lost": sorted(change.lost),
@@ -696,6 +700,54 @@ def status(data: Path | None, config: Path, json_: bool) -> None:
         _print_rows(rows, ("code", "name", "state", "last_success", "records", "quarantined", "differences"))
 
     say(found, json_, lines)
+
+
+@main.command("deadlines")
+@click.option("--agency", default=None, help="Only this authority, by its name or credit code.")
+@click.option("--region", default=None, help="Only records of this jurisdiction.")
+@click.option("--state", type=click.Choice(STATES), multiple=True, help="passed and near unless told.")
+@lang_option
+@data_option
+@config_option
+@as_json
+def deadlines_command(
+    agency: str | None, region: str | None, state: tuple[str, ...], lang: str, data: Path | None, config: Path, json_: bool
+) -> None:
+    """List what each authority has to do and by when, soonest first 期限清单."""
+    with opened_hub(loaded(config, data)) as hub:
+        zone, now = hub.settings.zone, hub.now()
+        lists = due_list(hub.crosscheck.due(now, region), state or ("passed", "near"))
+        works = hub.settings.deadlines.calendar.works
+    found: list[dict[str, Any]] = []
+    for name, rows in lists.items():
+        for row in rows if agency in (None, name) else ():
+            rule, day = row.deadline.rule, row.deadline.at.astimezone(zone).date()
+            found.append(
+                {
+                    "agency": name,
+                    "rule": rule.name,
+                    "label": dict(rule.label),
+                    "law": rule.law + rule.article,
+                    "due": row.deadline.day,
+                    "state": row.deadline.state,
+                    "working_days_left": working_days(now.astimezone(zone).date(), day, works),
+                    "calendar_assumed": row.deadline.assumed,
+                    "extended": row.deadline.extended,
+                    "origin": row.origin,
+                    "kind": row.kind,
+                    "id": row.id,
+                }
+            )
+
+    def lines() -> None:
+        for row in found:
+            assumed = " (工作日按周推定 calendar assumed)" if row["calendar_assumed"] else ""
+            told = f"{row['due']}  {row['state']:7} {row['agency']} · {row['label'][lang]} · {row['law']}"
+            out.print(f"{told} · {row['origin']} {row['kind']} {row['id']}{assumed}", markup=False, highlight=False,
+                      soft_wrap=True)  # fmt: skip
+        out.print(f"{len(found)} deadlines of {len({row['agency'] for row in found})} authorities", highlight=False)
+
+    say({"as_of": now.isoformat(), "deadlines": found}, json_, lines)
 
 
 # --- audits ---

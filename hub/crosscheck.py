@@ -13,14 +13,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from itertools import combinations
 from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
 
 from hub import freshness, record
 from hub.framework import Agreement, Framework, correspondents
 from hub.kinds import Kind
 from hub.reconcile import findings
-from hub.reconcile.findings import Found, Seen
+from hub.reconcile.deadlines import Deadline, Deadlines, DueRow, Rule, Term
+from hub.reconcile.findings import Found, Letter, Seen
 from hub.reconcile.types import Told
-from hub.reconcile.worklist import Difference, Finding, Ref
+from hub.reconcile.worklist import Difference, Finding, Point, Ref
 from hub.store.base import Held, Store
 
 HORIZON = timedelta(days=730)
@@ -47,12 +49,15 @@ class CrossCheck:
         framework: Callable[[], Framework],
         kinds: Mapping[str, Kind],
         types: Mapping[str, Told],
+        deadlines: Deadlines,
+        zone: ZoneInfo,
         key: bytes,
         feeds: Mapping[str, int],
     ) -> None:
         """`key` makes marks that never leave the store; `feeds` says how many feeds each jurisdiction declares."""
         self._store, self._framework, self._kinds = store, framework, kinds
         self._types, self._key, self._feeds = types, key, feeds
+        self._deadlines, self._zone = deadlines, zone
 
     def __call__(self, agreement: Agreement, night: date, now: datetime, standing: Sequence[Difference]) -> Across:
         """Everything found on one night; `standing` are the agreement's differences, with what was decided of them."""
@@ -63,11 +68,14 @@ class CrossCheck:
             missing |= {"maybe_same", "records_disagree", "quarantined_long"}
         else:
             found += self._between_members(agreement, night)
-        found += self._letters(agreement, night)
+        letters = self._letters(agreement, night)
+        found += [each for letter in letters if (each := findings.letter_disagreement(letter)) is not None]
+        judged = [*self._cases_due(agreement, night, now), *self._letters_due(agreement, letters, now)]
+        found += [each for _, each in judged]
         return Across(
             [Finding(each.type, each.refs, self._types[each.type].severity, *each[2:]) for each in found],
             frozenset(missing),
-            False,
+            any(deadline.assumed for deadline, _ in judged),
         )
 
     # --- nodes and copies ---
@@ -112,19 +120,16 @@ class CrossCheck:
 
     # --- letters ---
 
-    def _letters(self, agreement: Agreement, night: date) -> Iterator[Found]:
-        if LETTER not in self._kinds:
-            return
+    def _letters(self, agreement: Agreement, night: date) -> list[Letter]:
+        """The letters between members, each with both its sides as they may be compared."""
         seen: list[Seen] = []
-        for code in agreement.codes(night):
-            for held, ref in self._standing(code, LETTER):
-                parsed = record.parse(held.raw or b"")
-                groups = self._between(agreement, parsed.open, night)
-                seen.append(self._seen(agreement, held, parsed, ref, groups))
-        for letter in findings.letters(seen):
-            found = findings.letter_disagreement(letter)
-            if found is not None:
-                yield found
+        if LETTER in self._kinds:
+            for code in agreement.codes(night):
+                for held, ref in self._standing(code, LETTER):
+                    parsed = record.parse(held.raw or b"")
+                    groups = self._between(agreement, parsed.open, night)
+                    seen.append(self._seen(agreement, held, parsed, ref, groups))
+        return list(findings.letters(seen))
 
     def _between(self, agreement: Agreement, open_: Mapping[str, Any], night: date) -> frozenset[str]:
         """The groups of a letter that both its sides give each other."""
@@ -136,6 +141,52 @@ class CrossCheck:
             for one, other in (sides, sides[::-1])
         ]
         return decisions[0].groups & decisions[1].groups
+
+    # --- deadlines ---
+
+    def _cases_due(self, agreement: Agreement, night: date, now: datetime) -> Iterator[tuple[Deadline, Found]]:
+        """Deadlines near or passed of the members' own records, letters apart."""
+        for row in self._due(agreement.codes(night), now, agreement.deadlines):
+            if row.kind != LETTER and row.deadline.state in ("near", "passed"):
+                yield row.deadline, _due_found(row.deadline, (Ref(row.origin, row.kind, row.id, row.rev),))
+
+    def _letters_due(
+        self, agreement: Agreement, letters: Iterable[Letter], now: datetime
+    ) -> Iterator[tuple[Deadline, Found]]:
+        """Those of letters, by what both sides say of them together."""
+        for letter in letters:
+            for rule in self._deadlines.of(LETTER):
+                deadline = self._judge(rule, letter.fields, now, agreement.deadlines)
+                if deadline is not None and deadline.state in ("near", "passed"):
+                    yield deadline, _due_found(deadline, tuple(side.ref for side in letter.sides))
+
+    def due(self, now: datetime, region: str | None = None) -> Iterator[DueRow]:
+        """Every deadline that runs or ran for a standing record, under the strictest term agreed for its jurisdiction."""
+        framework, on = self._framework(), now.astimezone(self._zone).date()
+        for code in framework.members:
+            if region in (None, code):
+                terms: dict[str, Term] = {}
+                for name in framework.agreements_of(code, on):
+                    for rule, term in framework.agreements[name].deadlines.items():
+                        terms[rule] = min(terms.get(rule, term), term, key=Term.longest)
+                yield from self._due([code], now, terms)
+
+    def _due(self, codes: Iterable[str], now: datetime, terms: Mapping[str, Term]) -> Iterator[DueRow]:
+        kinds = sorted({rule.kind for rule in self._deadlines.rules.values() if rule.kind in self._kinds})
+        for code in codes:
+            for kind in kinds:
+                for held, ref in self._standing(code, kind):
+                    open_ = record.parse(held.raw or b"").open
+                    for rule in self._deadlines.of(kind):
+                        deadline = self._judge(rule, open_, now, terms)
+                        if deadline is not None:
+                            agency = str(open_.get("agency_name") or open_.get(rule.agency, ""))
+                            yield DueRow(agency, code, kind, ref.id, deadline, ref.rev)
+
+    def _judge(
+        self, rule: Rule, open_: Mapping[str, Any], now: datetime, terms: Mapping[str, Term]
+    ) -> Deadline | None:
+        return rule.judge(open_, now, self._deadlines.calendar, self._zone, terms.get(rule.name))
 
     # --- reading ---
 
@@ -186,6 +237,19 @@ class CrossCheck:
         if number:
             return str(number)
         return self._mark("party_name", fields["party_name"]) if "party_name" in fields else ""
+
+
+def _due_found(deadline: Deadline, refs: tuple[Ref, ...]) -> Found:
+    """A deadline as a finding: its clause is the rule's own, which `differences show` tells by the rule's name."""
+    rule = deadline.rule
+    type = rule.difference if deadline.state == "passed" else "deadline_near"
+    points = [Point(rule.starts, "starts"), Point("deadline", rule.name, number=deadline.day)]
+    if deadline.extended:
+        points.append(Point(rule.extended_by, "extended"))
+    if deadline.assumed:
+        points.append(Point("calendar", "assumed"))
+    key = " ".join((rule.name, *(f"{ref.origin}/{ref.kind}/{ref.id}" for ref in refs[:1])))
+    return Found(type, refs, tuple(points), deadline.day, key)
 
 
 def circles(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, ...]]:

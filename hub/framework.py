@@ -23,6 +23,7 @@ from adapters.declared import Code, DeclarationError, Doc, check, did_you_mean
 from hub.canonical import decode, encode, unb64
 from hub.errors import RecordError
 from hub.note import parse_vkey
+from hub.reconcile.deadlines import Rule, Term, parse_term
 from hub.reconcile.types import TYPES
 from hub.reconcile.worklist import DECISIONS
 from hub.record import is_origin
@@ -33,55 +34,8 @@ CUSTODIES = ("custodial", "self")
 HUB_KINDS = ("decision/1", "framework/1", "reconciliation/1")
 """Kinds that only the hub writes: no share names them (Rule 6)."""
 
-DEADLINES: Mapping[str, tuple[str, str]] = {
-    "decision": ("立案至处罚决定", "filing of a case to its decision"),
-    "service": ("处罚决定送达", "decision to its service"),
-    "payment": ("缴纳罚款", "decision to payment of the fine"),
-    "publicity": ("处罚信息公示", "decision to its publication"),
-    "publicity_withdrawal": ("变更、撤销后撤回公示", "change or revocation to withdrawal of the publication"),
-    "cross_province_push": ("跨省推送处罚信息", "decision to its push to the other province"),
-    "cross_province_publish": ("跨省接收后公示", "receipt from another province to publication"),
-    "transfer_report": ("超出管辖事项移送报告", "finding a matter out of scope to its transfer"),
-    "transfer_answer": ("移送受理答复", "receipt of a transfer to its answer"),
-    "assistance_answer": ("协查书面答复", "receipt of an assistance letter to its written answer"),
-    "criminal_approval": ("涉刑移送审批", "report of a suspected crime to approval of its referral"),
-    "criminal_send": ("涉刑移送", "approval of a criminal referral to its sending"),
-}
-"""The terms an agreement may set: name -> what runs from where to where, in Chinese and English."""
-
 
 # --- values ---
-
-
-class Term(NamedTuple):
-    """A length of time as people agree on it: `unit` is minutes, hours, days or working days."""
-
-    number: int
-    unit: str
-
-    def __str__(self) -> str:
-        return f"{self.number} {self.unit[:-1] if self.number == 1 else self.unit}"
-
-    @property
-    def working(self) -> bool:
-        return self.unit == "working days"
-
-    def span(self) -> timedelta:
-        """The term as a time span; ValueError for working days, which take a calendar."""
-        if self.working:
-            raise ValueError("working days need a calendar")
-        return timedelta(**{self.unit: self.number})
-
-
-_term = re.compile(r"([1-9][0-9]{0,4}) (minute|hour|day|working day)s?").fullmatch
-
-
-def parse_term(text: str) -> Term:
-    """The term of a text such as "30 minutes", "24 hours" or "5 working days"; ValueError otherwise."""
-    match = _term(text)
-    if not match:
-        raise ValueError("not a term")
-    return Term(int(match[1]), match[2] + "s")
 
 
 class Selector(NamedTuple):
@@ -727,10 +681,12 @@ class _FrameworkYaml(Schema):
 _Say = Callable[[Sequence[str | int], str, str, str], None]
 
 
-def parse_framework(doc: Doc, kinds: Mapping[str, KindLike] | None) -> Framework:
+def parse_framework(
+    doc: Doc, kinds: Mapping[str, KindLike] | None, terms: Mapping[str, Rule] | None = None
+) -> Framework:
     """The framework that framework.yaml declares; DeclarationError with every problem at once.
 
-    Where `kinds` is None (they could not be read themselves) names of kinds and groups go unchecked.
+    Where `kinds` or `terms` (the rules of deadlines.yaml) is None, what names one goes unchecked.
     """
     read = check(doc, _FrameworkYaml())
     problems: list[str] = []
@@ -742,7 +698,7 @@ def parse_framework(doc: Doc, kinds: Mapping[str, KindLike] | None) -> Framework
     agreements = {name: _agreement_of(each, name) for name, each in read["agreements"].items()}
     _check_members(members, say)
     for agreement in agreements.values():
-        _check_agreement(agreement, members, say)
+        _check_agreement(agreement, members, terms, say)
         for n, share in enumerate(agreement.shares):
             at = ("agreements", agreement.id, "shares", n)
             _check_selectors(share, agreement, at, say)
@@ -776,7 +732,9 @@ def _check_members(members: Mapping[str, Member], say: _Say) -> None:
                 )
 
 
-def _check_agreement(agreement: Agreement, members: Mapping[str, Member], say: _Say) -> None:
+def _check_agreement(
+    agreement: Agreement, members: Mapping[str, Member], terms: Mapping[str, Rule] | None, say: _Say
+) -> None:
     at = ("agreements", agreement.id)
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,31}", agreement.id):
         say(
@@ -787,11 +745,11 @@ def _check_agreement(agreement: Agreement, members: Mapping[str, Member], say: _
         )
     if agreement.until and agreement.until < agreement.in_force:
         say((*at, "until"), "ends before it begins", "until is its last day in force", "终止日早于生效日")
-    for name in sorted(set(agreement.deadlines) - set(DEADLINES)):
+    for name in sorted(set(agreement.deadlines) - set(terms)) if terms is not None else ():
         say(
             (*at, "deadlines", name),
-            "not a deadline the hub keeps",
-            did_you_mean(name, DEADLINES),
+            "not a deadline of deadlines.yaml",
+            did_you_mean(name, terms or ()),
             "未知的期限名称",
         )
     if len({stay.code for stay in agreement.members}) < 2:
@@ -918,9 +876,15 @@ def _explain_group(name: str, kind: KindLike, group: str, at: Sequence[str | int
         say(at, f"{name} has no group {group!a}", mend, "未知的字段组;公开字段随记录同行,不必列出")
 
 
-def notes(framework: Framework, on: date) -> list[str]:
+def notes(framework: Framework, on: date, terms: Mapping[str, Rule] | None = None) -> list[str]:
     """What is not wrong but worth knowing on that date, a line each in English and Chinese."""
     found = []
+    for agreement in framework.agreements.values():
+        for name, term in agreement.deadlines.items():
+            rule = (terms or {}).get(name)
+            if rule is not None and term.longest() > rule.term.longest():
+                found.append(f"{agreement.id}: {name} of {term} is longer than {rule.term} by {rule.law}{rule.article} · "
+                             "约定期限长于法定期限")  # fmt: skip
     for code, member in framework.members.items():
         name = f"{member.name['en']} {code}"
         if member.custody == "self" and not member.first_key:

@@ -32,6 +32,8 @@ from hub.errors import ConfigError
 from hub.framework import Framework, parse_framework, span_field
 from hub.kinds import Kind, load_kinds
 from hub.note import is_name
+from hub.reconcile import deadlines
+from hub.reconcile.deadlines import Deadlines, deadlines_of
 from hub.reconcile.types import Told, types_of
 
 T = TypeVar("T")
@@ -76,7 +78,8 @@ class HubSettings:
 class Settings:
     """The whole configuration.
 
-    `folder` holds hub.yaml, `regions` is region code -> Chinese name, `types` what is told of each type of difference.
+    `folder` holds hub.yaml, `regions` is region code -> Chinese name, `types` what is told of each type of difference,
+    `deadlines` the terms and the calendar they run by.
     """
 
     folder: Path
@@ -86,6 +89,7 @@ class Settings:
     declarations: Mapping[str, Declaration]
     regions: Mapping[str, str]
     types: Mapping[str, Told]
+    deadlines: Deadlines
 
     @property
     def kinds_folder(self) -> Path:
@@ -217,7 +221,7 @@ class _HubYaml(Schema):
     head = _text(len, "a file")
     passphrase = _text(is_reference, "a reference env:NAME or file:PATH, never the passphrase itself", required=True)
     tiles = fields.String(validate=validate.OneOf(("members", "everybody")), load_default="members")
-    pull_every = span_field(load_default=rules.parse_term("30 minutes"))
+    pull_every = span_field(load_default=deadlines.parse_term("30 minutes"))
     adapters = fields.List(_text(len, "a folder or file"), required=True)
     connections = fields.Dict(
         keys=Code(),
@@ -247,10 +251,12 @@ class _Reading:
             return
         self.docs = {
             name: self._take(partial(read_yaml, folder / name))
-            for name in ("hub.yaml", "framework.yaml", "catalogue/regions.yaml", "catalogue/differences.yaml")
+            for name in ("hub.yaml", "framework.yaml", "deadlines.yaml", "catalogue/regions.yaml", "catalogue/differences.yaml")
         }
         self.kinds = self._take(partial(load_kinds, folder / "kinds"))
-        self.framework = self._with("framework.yaml", lambda doc: parse_framework(doc, self.kinds))
+        self.deadlines = self._with("deadlines.yaml", lambda doc: deadlines_of(doc, _open_fields(self.kinds)))
+        terms = self.deadlines.rules if self.deadlines else None
+        self.framework = self._with("framework.yaml", lambda doc: parse_framework(doc, self.kinds, terms))
         self.hub = self._with("hub.yaml", lambda doc: _hub_of(doc, folder))
         self.regions = self._with("catalogue/regions.yaml", _Regions.of)
         self.types = self._with("catalogue/differences.yaml", types_of)
@@ -348,11 +354,14 @@ class _Reading:
         if self.problems:
             raise ConfigError(self.problems)
         # Without a problem everything was read: this only tells the type checker so.
-        if not self.hub or self.kinds is None or not self.framework or not self.regions or not self.types:
+        if not self.hub or self.kinds is None or not self.framework or not self.regions:
+            raise ConfigError([f"{self.folder}: cannot be read"])
+        if not self.types or not self.deadlines:
             raise ConfigError([f"{self.folder}: cannot be read"])
         return Settings(
-            self.folder, self.hub, self.kinds, self.framework, self.declarations, self.regions.names, self.types
-        )
+            self.folder, self.hub, self.kinds, self.framework, self.declarations, self.regions.names, self.types,
+            self.deadlines,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,6 +375,15 @@ class _Regions:
     def of(cls, doc: Doc) -> "_Regions":
         read = check_shape(doc, _RegionsYaml())
         return cls(read["regions"], read["former"])
+
+
+def _open_fields(kinds: Mapping[str, Kind] | None) -> dict[str, dict[str, str]] | None:
+    """The open fields of each kind with their types; None where the kinds could not be read."""
+    if kinds is None:
+        return None
+    return {
+        name: {field.name: field.type for field in kind.fields.values() if field.is_open} for name, kind in kinds.items()
+    }
 
 
 def _declaration_files(place: Path) -> list[Path]:
@@ -439,7 +457,9 @@ def check(config: Path, on: date | None = None) -> tuple[list[str], list[str]]:
     if reading.problems:
         return reading.problems, []
     settings = reading.settings()
-    return [], [*_notes(settings), *rules.notes(settings.framework, on or datetime.now(settings.zone).date())]
+    today = on or datetime.now(settings.zone).date()
+    told = rules.notes(settings.framework, today, settings.deadlines.rules)
+    return [], [*_notes(settings), *told, *deadlines.notes(settings.deadlines, today)]
 
 
 def _notes(settings: Settings) -> Iterator[str]:

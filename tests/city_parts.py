@@ -173,6 +173,7 @@ def _made() -> Path:
         (shutil.copytree if source.is_dir() else shutil.copy)(source, config / name)
     (config / "kinds" / "stall.yaml").write_text(STALL)
     (config / "framework.yaml").write_text(FRAMEWORK)
+    (config / "deadlines.yaml").write_text("rules: {}\n")
     hub = (config / "hub.yaml").read_text().replace("  - ../adapters/jiaxing_huzhou\n", "  - ../cities\n")
     (config / "hub.yaml").write_text(hub.replace("  - ../adapters/changxing_anji_guangde\n", ""))
     (folder / "cities").mkdir()

@@ -764,7 +764,7 @@ _TRANSFER = (
     + PARTY
 )
 _KIND_WORDS = {"01": "移送", "02": "线索", "03": "协查"}
-_STATE_WORDS = {"04": "已发出", "05": "已接收", "06": "已签收"}
+_STATE_WORDS = {"04": "已发出", "05": "已接收", "06": "已签收", "18": "已办结"}
 
 
 def knows_transfer(body: Body, dirt: Dirt, at: datetime) -> Body:

@@ -621,7 +621,7 @@ def revise_inspection(random: Random, body: Body) -> Body:
 # ---------------------------------------------------------------- transfers
 
 TRANSFER, CLUE, ASSISTANCE = "01", "02", "03"
-SENT, RECEIVED, SIGNED_FOR = "04", "05", "06"
+SENT, RECEIVED, SIGNED_FOR, SETTLED = "04", "05", "06", "18"
 _MATERIALS = (
     ("现场检查笔录", "08"),
     ("调查询问笔录", "06"),
@@ -682,9 +682,12 @@ def transfer(random: Random, where: Place, to: Place, party: Body, number: int, 
     if random.random() < 0.3:
         name, spec = random.choice(_GOODS)
         body["goods"] = [{"name": name, "quantity": str(random.randrange(1, 30)), "spec": spec}]
-    if random.random() < 0.6:
+    # Most letters are answered in time; of the rest some were never signed for, some never answered.
+    settled = sent.date() < today - timedelta(days=4) and random.random() < 0.97
+    if settled or random.random() < 0.6:
+        received = RECEIVED if body["transfer_kind"] == ASSISTANCE else SIGNED_FOR
         body |= {
-            "state": RECEIVED if body["transfer_kind"] == ASSISTANCE else SIGNED_FOR,
+            "state": SETTLED if settled else received,
             "signed_by": person_name(random),
             "signed_at": stamp(sent + timedelta(hours=30)),
         }

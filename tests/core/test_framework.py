@@ -15,6 +15,7 @@ from hub.canonical import b64, decode, encode
 from hub.errors import RecordError
 from hub.framework import HUB, NOTHING, Framework, from_texts, parse_framework
 from hub.kinds import load_kinds
+from hub.reconcile.deadlines import parse_term
 
 ROOT = Path(__file__).parents[2]
 
@@ -417,8 +418,8 @@ def test_the_shipped_agreements_are_worth_one_note() -> None:
     ],
 )
 def test_terms_read_as_people_write_them(text: str, plain: str) -> None:
-    term = rules.parse_term(text)
-    assert str(term) == plain and rules.parse_term(plain) == term
+    term = parse_term(text)
+    assert str(term) == plain and parse_term(plain) == term
 
 
 @pytest.mark.parametrize(
@@ -427,4 +428,4 @@ def test_terms_read_as_people_write_them(text: str, plain: str) -> None:
 )
 def test_other_spellings_of_terms_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="term"):
-        rules.parse_term(text)
+        parse_term(text)

@@ -13,9 +13,13 @@ from adapters.declared import DeclarationError, read_yaml
 from hub.framework import parse_framework
 from hub.kinds import Kind, load_kinds
 from hub.note import signer
+from hub.reconcile.deadlines import deadlines_of
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = (ROOT / "config" / "framework.yaml").read_text(encoding="utf-8")
+
+
+TERMS = deadlines_of(read_yaml(ROOT / "config" / "deadlines.yaml"), None).rules
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +31,7 @@ def problems(tmp_path: Path, kinds: dict[str, Kind] | None, text: str) -> list[s
     path = tmp_path / "framework.yaml"
     path.write_text(text, encoding="utf-8")
     try:
-        parse_framework(read_yaml(path), kinds)
+        parse_framework(read_yaml(path), kinds, TERMS)
     except DeclarationError as error:
         return error.problems
     return []
@@ -102,7 +106,7 @@ INSPECTED = f"kind: inspection/1\n        from: all\n        to: peers\n        
             "in_force: 2022-05-01\n    until: 2021-01-01",
             "jiahu.until: ends before it begins",
         ),
-        ("decision: 90 days", "decisions: 90 days", "not a deadline the hub keeps; did you mean decision?"),
+        ("decision: 90 days", "decisions: 90 days", "not a deadline of deadlines.yaml; did you mean decision?"),
         ("  jiahu:", "  Jia-Hu:", "agreements.Jia-Hu: not an agreement's name"),
         ("kind: case/1", "kind: case/2", "kind: unknown kind 'case/2'; did you mean case/1?"),
         ("kind: case/1", "kind: framework/1", "kind: records of the hub are not shared by rule"),
