@@ -162,8 +162,8 @@ class Hub:
         feeds = {code: len(each.feeds) for code, each in settings.declarations.items()}
         self.decisions = Decisions(self.store, self.issuer(HUB), settings.kinds, self.now)
         self.crosscheck = CrossCheck(
-            self.store, lambda: self.framework, settings.kinds, settings.types, settings.deadlines, settings.zone,
-            self._secrets.derive("marks"), feeds,
+            self.store, lambda: self.framework, settings.kinds, settings.types, settings.deadlines,
+            settings.items, settings.zone, self._secrets.derive("marks"), feeds,
         )  # fmt: skip
         self.nightly = Nightly(
             self.intake, self.issuer(HUB), lambda: self.framework, settings.kinds, settings.declarations, settings.types,

@@ -9,7 +9,7 @@ Reads the store record by record in the order they rest in; keeps only what is c
 
 import hmac
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from itertools import combinations
 from typing import Any, NamedTuple
@@ -20,15 +20,15 @@ from hub.framework import Agreement, Framework, correspondents
 from hub.kinds import Kind
 from hub.reconcile import findings
 from hub.reconcile.deadlines import Deadline, Deadlines, DueRow, Rule, Term
-from hub.reconcile.findings import Found, Letter, Seen
+from hub.reconcile.findings import MARK, Found, Letter, Seen
+from hub.reconcile.match import MatchRule, match
 from hub.reconcile.types import Told
-from hub.reconcile.worklist import Difference, Finding, Point, Ref
+from hub.reconcile.worklist import Difference, Finding, Point, Ref, apart
 from hub.store.base import Held, Store
 
 HORIZON = timedelta(days=730)
 CHUNK = 1024
 CASE, INSPECTION, LETTER = "case/1", "inspection/1", "transfer/1"
-MARK = "_mark"
 _DAYS = {CASE: ("decided_on", "filed_on"), INSPECTION: ("checked_at",)}
 
 
@@ -50,14 +50,18 @@ class CrossCheck:
         kinds: Mapping[str, Kind],
         types: Mapping[str, Told],
         deadlines: Deadlines,
+        crosswalk: Mapping[str, str],
         zone: ZoneInfo,
         key: bytes,
         feeds: Mapping[str, int],
     ) -> None:
-        """`key` makes marks that never leave the store; `feeds` says how many feeds each jurisdiction declares."""
+        """`crosswalk` gives the item code that stands for others, `feeds` how many feeds each jurisdiction declares.
+
+        `key` makes marks that never leave the store.
+        """
         self._store, self._framework, self._kinds = store, framework, kinds
         self._types, self._key, self._feeds = types, key, feeds
-        self._deadlines, self._zone = deadlines, zone
+        self._deadlines, self._crosswalk, self._zone = deadlines, crosswalk, zone
 
     def __call__(self, agreement: Agreement, night: date, now: datetime, standing: Sequence[Difference]) -> Across:
         """Everything found on one night; `standing` are the agreement's differences, with what was decided of them."""
@@ -67,7 +71,7 @@ class CrossCheck:
             missing |= {"repeated_inspection", "penalty_outlier", "double_penalty", "competing_jurisdiction"}
             missing |= {"maybe_same", "records_disagree", "quarantined_long"}
         else:
-            found += self._between_members(agreement, night)
+            found += self._between_members(agreement, night, apart(standing))
         letters = self._letters(agreement, night)
         found += [each for letter in letters if (each := findings.letter_disagreement(letter)) is not None]
         judged = [*self._cases_due(agreement, night, now), *self._letters_due(agreement, letters, now)]
@@ -91,18 +95,45 @@ class CrossCheck:
 
     # --- members that may compare ---
 
-    def _between_members(self, agreement: Agreement, night: date) -> Iterator[Found]:
+    def _between_members(
+        self, agreement: Agreement, night: date, judged: Collection[frozenset[Ref]]
+    ) -> Iterator[Found]:
+        """What two or more members' records say together; `judged` are pairs that a person told apart."""
         asked = agreement.reconcile
         assert asked is not None
         since = (night - HORIZON).isoformat()
-        for circle, groups in self._circles(agreement, INSPECTION, night):
-            seen = [each for code in circle for each in self._read(agreement, code, INSPECTION, groups, since)]
-            if asked.one_visit:
-                yield from findings.repeated_inspections(seen, asked.one_visit.span(), night)
-        for circle, groups in self._circles(agreement, CASE, night):
-            seen = [each for code in circle for each in self._read(agreement, code, CASE, groups, since)]
-            if asked.practice:
-                yield from findings.outliers(seen, asked.practice.cases, asked.practice.factor)
+        kinds = {CASE, INSPECTION} | {rule.kind for rule in asked.matching}
+        for kind in sorted(kinds & self._kinds.keys()):
+            for circle, groups in self._circles(agreement, kind, night):
+                seen = {code: list(self._read(agreement, code, kind, groups, since)) for code in circle}
+                together = [each for code in circle for each in seen[code]]
+                if kind == INSPECTION and asked.one_visit:
+                    yield from findings.repeated_inspections(together, asked.one_visit.span(), night)
+                if kind == CASE and asked.practice:
+                    yield from findings.outliers(
+                        together, asked.practice.cases, asked.practice.factor, self._crosswalk
+                    )
+                for rule in asked.matching:
+                    if rule.kind == kind:
+                        for one, other in combinations(circle, 2):
+                            yield from self._matches(rule, seen[one], seen[other], judged)
+
+    def _matches(
+        self, rule: MatchRule, left: list[Seen], right: list[Seen], judged: Collection[frozenset[Ref]]
+    ) -> Iterator[Found]:
+        places = {each.ref: n for side in (left, right) for n, each in enumerate(side)}
+        told = {
+            (places[one], places[other])
+            for pair in judged
+            for one, other in (sorted(pair), sorted(pair, reverse=True))
+            if one in places and other in places and one.origin == left[0].ref.origin
+        } if left and right else set()  # fmt: skip
+        found = match(rule, [each.fields for each in left], [each.fields for each in right], self._crosswalk, told)
+        for pair in found:
+            one, other = left[pair.left], right[pair.right]
+            meant = findings.same_matter(rule.kind, one, other, pair.points, pair.score, rule.same)
+            if meant is not None:
+                yield meant
 
     def _circles(self, agreement: Agreement, kind: str, night: date) -> Iterator[tuple[tuple[str, ...], frozenset[str]]]:
         """The largest sets of members of which each gives each other one records of a kind, and the groups all give."""

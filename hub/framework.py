@@ -24,6 +24,8 @@ from hub.canonical import decode, encode, unb64
 from hub.errors import RecordError
 from hub.note import parse_vkey
 from hub.reconcile.deadlines import Rule, Term, parse_term
+from hub.reconcile.findings import MARK
+from hub.reconcile.match import MatchRule, MatchYaml, rule_of, rule_plain
 from hub.reconcile.types import TYPES
 from hub.reconcile.worklist import DECISIONS
 from hub.record import is_origin
@@ -138,7 +140,7 @@ class Reconciling:
 
     `quarantine` is how long a row may stay set aside, `one_visit` within which time inspections of one party count as
     repeated. `keyed` fields are compared as keyed marks alone, never shown. `settle` is what the agreement itself decides:
-    type of difference -> (decision, reason).
+    type of difference -> (decision, reason). `matching` says which records of two members may be the same matter.
     """
 
     clause: str
@@ -148,6 +150,7 @@ class Reconciling:
     practice: Practice | None = None
     keyed: tuple[str, ...] = ()
     settle: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    matching: tuple[MatchRule, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -417,6 +420,7 @@ def _reconciling_plain(found: Reconciling) -> dict[str, Any]:
         "practice": found.practice._asdict() if found.practice else None,
         "keyed": list(found.keyed),
         "settle": {type: {"decision": how, "reason": why} for type, (how, why) in found.settle.items()},
+        "matching": [rule_plain(rule) for rule in found.matching],
     }
     return _present(plain)
 
@@ -494,6 +498,7 @@ def _reconciling_of(read: Mapping[str, Any]) -> Reconciling:
         practice=Practice(**read["practice"]) if "practice" in read else None,
         keyed=tuple(sorted(read["keyed"])),
         settle={type: (each["decision"], each["reason"]) for type, each in sorted(read["settle"].items())},
+        matching=tuple(rule_of(each) for each in read["matching"]),
     )
 
 
@@ -649,6 +654,7 @@ class _ReconcileYaml(Schema):
     practice = fields.Nested(_PracticeYaml)
     keyed = fields.List(fields.String(), load_default=list)
     settle = fields.Dict(keys=fields.String(), values=fields.Nested(_SettledYaml), load_default=dict)
+    matching = fields.List(fields.Nested(MatchYaml), load_default=list)
 
 
 class _AgreementYaml(Schema):
@@ -851,6 +857,28 @@ def _check_reconciling(
     for n, name in enumerate(found.keyed):
         if kinds is not None and name not in known:
             say((*at, "keyed", n), f"no kind has a field {name!a}", did_you_mean(name, known), "未知的字段")
+    for n, rule in enumerate(found.matching):
+        _check_matching(rule, found, kinds, (*at, "matching", n), say)
+
+
+def _check_matching(
+    rule: MatchRule, found: Reconciling, kinds: Mapping[str, KindLike] | None, at: Sequence[str | int], say: _Say
+) -> None:
+    if rule.ask > rule.same:
+        say((*at, "ask"), "is above `same`", "ask from a lower score on, or from the same", "ask 不得高于 same")
+    if kinds is None:
+        return
+    kind = kinds.get(rule.kind)
+    if kind is None or rule.kind in HUB_KINDS:
+        mend = did_you_mean(rule.kind, kinds.keys() - set(HUB_KINDS))
+        say((*at, "kind"), f"no kind {rule.kind!a} to match", mend, "未知的记录种类")
+        return
+    known = {*kind.fields, *(name + MARK for name in found.keyed if name in kind.fields)}
+    for name in sorted(rule.fields - known):
+        mend = did_you_mean(name, known)
+        if name.endswith(MARK):
+            mend = f"name {name.removesuffix(MARK)} under `keyed` first"
+        say(at, f"{rule.kind} has no field {name!a}", mend, "未知的字段")
 
 
 def _explain_group(name: str, kind: KindLike, group: str, at: Sequence[str | int], say: _Say) -> None:

@@ -41,6 +41,10 @@ T = TypeVar("T")
 DECISION = "decision/1"
 _MOST_SECRET = 64 << 10
 _PATHS = ("directory", "ca_file")
+_FILES = (
+    "hub.yaml", "framework.yaml", "deadlines.yaml", "catalogue/regions.yaml", "catalogue/items.yaml",
+    "catalogue/differences.yaml",
+)  # fmt: skip
 _reference = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]{0,127}|file:[^\x00-\x1f]{1,1000}").fullmatch
 _host_name = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?").fullmatch
 
@@ -79,7 +83,7 @@ class Settings:
     """The whole configuration.
 
     `folder` holds hub.yaml, `regions` is region code -> Chinese name, `types` what is told of each type of difference,
-    `deadlines` the terms and the calendar they run by.
+    `deadlines` the terms and the calendar they run by, `items` is item code -> the code that stands for it elsewhere.
     """
 
     folder: Path
@@ -90,6 +94,7 @@ class Settings:
     regions: Mapping[str, str]
     types: Mapping[str, Told]
     deadlines: Deadlines
+    items: Mapping[str, str]
 
     @property
     def kinds_folder(self) -> Path:
@@ -251,7 +256,7 @@ class _Reading:
             return
         self.docs = {
             name: self._take(partial(read_yaml, folder / name))
-            for name in ("hub.yaml", "framework.yaml", "deadlines.yaml", "catalogue/regions.yaml", "catalogue/differences.yaml")
+            for name in _FILES
         }
         self.kinds = self._take(partial(load_kinds, folder / "kinds"))
         self.deadlines = self._with("deadlines.yaml", lambda doc: deadlines_of(doc, _open_fields(self.kinds)))
@@ -260,6 +265,7 @@ class _Reading:
         self.hub = self._with("hub.yaml", lambda doc: _hub_of(doc, folder))
         self.regions = self._with("catalogue/regions.yaml", _Regions.of)
         self.types = self._with("catalogue/differences.yaml", types_of)
+        self.items = self._with("catalogue/items.yaml", _crosswalk)
         if self.hub:
             self._read_declarations(self.hub.adapters)
         self.problems += [*self._check_declarations(), *self._check_connections(), *self._check_regions()]
@@ -356,11 +362,11 @@ class _Reading:
         # Without a problem everything was read: this only tells the type checker so.
         if not self.hub or self.kinds is None or not self.framework or not self.regions:
             raise ConfigError([f"{self.folder}: cannot be read"])
-        if not self.types or not self.deadlines:
+        if not self.types or not self.deadlines or self.items is None:
             raise ConfigError([f"{self.folder}: cannot be read"])
         return Settings(
             self.folder, self.hub, self.kinds, self.framework, self.declarations, self.regions.names, self.types,
-            self.deadlines,
+            self.deadlines, self.items,
         )  # fmt: skip
 
 
@@ -384,6 +390,32 @@ def _open_fields(kinds: Mapping[str, Kind] | None) -> dict[str, dict[str, str]] 
     return {
         name: {field.name: field.type for field in kind.fields.values() if field.is_open} for name, kind in kinds.items()
     }
+
+
+class _SameYaml(Schema):
+    label = fields.String(required=True)
+    codes = fields.List(Code(), required=True, validate=validate.Length(2))
+
+
+class _ItemsYaml(Schema):
+    same = fields.List(fields.Nested(_SameYaml), required=True)
+
+
+def _crosswalk(doc: Doc) -> dict[str, str]:
+    """Item code -> the first of its row in catalogue/items.yaml; DeclarationError where a code stands in two rows."""
+    found: dict[str, str] = {}
+    problems = []
+    for n, row in enumerate(check_shape(doc, _ItemsYaml())["same"]):
+        for m, code in enumerate(row["codes"]):
+            at = ("same", n, "codes", m)
+            if not re.fullmatch(r"[0-9]{14}", code):
+                problems.append(doc.problem(at, "not an item code", "it has 14 digits"))
+            elif code in found:
+                problems.append(doc.problem(at, "stands in the table already", "keep one row for what is the same"))
+            found.setdefault(code, row["codes"][0])
+    if problems:
+        raise DeclarationError(problems)
+    return found
 
 
 def _declaration_files(place: Path) -> list[Path]:

@@ -659,7 +659,7 @@ GUANGDE_STAGES = {
 _GUANGDE_TYPES = {ENTERPRISE: "企业", PERSON: "个人", TRADER: "个体户"}
 _GUANGDE_CASE = (
     names(
-        "case_code case_name case_source procedure agency_name agency_uscc region_code legal_rep_id_type "
+        "case_code case_name item_code case_source procedure agency_name agency_uscc region_code legal_rep_id_type "
         "legal_rep_id facts basis filed_on decided_on served_on closed_on stage hearing criminal doc_no "
         "doc_no_norm penalty_types penalty_text fine_yuan paid_yuan no_penalty"
     )
@@ -681,6 +681,7 @@ def guangde_case(b: Body, dirt: Dirt, at: datetime) -> Row:
     return {
         "案件号": b["case_code"],
         "案由": b["case_name"],
+        "事项编码": b["item_code"],
         "案源": _GUANGDE_SOURCES[b["case_source"]],
         "程序": {"01": "当场处罚", "02": "普通程序"}[b["procedure"]],
         "办案单位": b["agency_name"],

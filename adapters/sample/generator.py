@@ -392,6 +392,11 @@ SOURCES = ("01", "02", "03", "04", "06")
 FILED, INVESTIGATING, NOTIFIED, DECIDED, SERVED, CLOSED, NO_PENALTY = "02", "03", "07", "09", "10", "12", "94"
 
 
+def own_item(where: Place, item: str) -> str:
+    """An item's code where a place's province has its own: Anhui's, as config/catalogue/items.yaml pairs them."""
+    return "34" + item[2:] if where.code.startswith("34") else item
+
+
 def case(random: Random, where: Place, party: Body, number: int, today: date, decided: bool) -> Body:
     """One penalty case; `decided` promises that a decision stands (publicity tables hold nothing else)."""
     item, act, breached, basis, seen, least, most, beside = random.choice(_ACTS)
@@ -401,7 +406,7 @@ def case(random: Random, where: Place, party: Body, number: int, today: date, de
     body: Body = {
         "case_code": f"{where.code}{filed.year}{number:06d}",
         "case_name": f"{party['party_name']}{act}案",
-        "item_code": item,
+        "item_code": own_item(where, item),
         "case_source": random.choice(SOURCES),
         "procedure": "01" if summary else "02",
         "agency_name": agency.name,

@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 
 from hub.reconcile.worklist import Point, Ref
 
+MARK = "_mark"
+"""What stands behind the name of a field that is compared as a keyed mark alone."""
 NAMED = 20
 MOST_SPREAD = 0.25
 _JOINT = "6"
@@ -73,7 +75,9 @@ def repeated_inspections(seen: Iterable[Seen], window: timedelta, until: date) -
 # --- penalties ---
 
 
-def outliers(cases: Iterable[Seen], least: int, factor: int) -> Iterator[Found]:
+def outliers(
+    cases: Iterable[Seen], least: int, factor: int, crosswalk: Mapping[str, str] | None = None
+) -> Iterator[Found]:
     """Fines that lie more than `factor` usual spreads from what the other members fine for the same item.
 
     The spread is the median distance from the median of logarithms (so that ten times more is as far as ten times less);
@@ -83,7 +87,7 @@ def outliers(cases: Iterable[Seen], least: int, factor: int) -> Iterator[Found]:
     for each in cases:
         fine, item = _yuan(each.fields.get("fine_yuan")), each.fields.get("item_code")
         if fine > 0 and item:
-            by_item[item].append((each, math.log(fine)))
+            by_item[(crosswalk or {}).get(item, item)].append((each, math.log(fine)))
     for _, found in sorted(by_item.items()):
         for each, level in found:
             others = [other for seen, other in found if seen.ref.origin != each.ref.origin]
@@ -103,6 +107,15 @@ def outliers(cases: Iterable[Seen], least: int, factor: int) -> Iterator[Found]:
 
 def _yuan(text: Any) -> float:
     return float(text) if isinstance(text, str) and text else 0.0
+
+
+def same_matter(kind: str, one: Seen, other: Seen, points: Sequence[Point], score: float, same: float) -> Found | None:
+    """What it means that records of two jurisdictions match: perhaps the same, or the same and something to say of it."""
+    if score < same:
+        return Found("maybe_same", _pair(one, other), (*points, Point("score", "asked", score=score)))
+    if kind == "case/1":
+        return same_case(one, other, points)
+    return disagreement("records_disagree", one, other, LINKED_FIELDS, points)
 
 
 def same_case(one: Seen, other: Seen, points: Sequence[Point]) -> Found | None:
@@ -148,6 +161,8 @@ def _day(value: Any) -> Any:
     return value
 
 
+LINKED_FIELDS = ("party_type", "party_id", "party_name", "checked_at", "result_code", "led_to_case")
+"""What two records of the same inspection must have alike."""
 LETTER_FIELDS = ("transfer_kind", "party_name", "party_id", "case_code", "filed_on", "from_region", "to_region", "sent_at")
 """What both sides of a letter must have alike: it is the sender's to say."""
 

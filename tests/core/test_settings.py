@@ -60,6 +60,7 @@ def config(tmp_path: Path) -> Path:
     write(folder / "kinds" / "case.yaml", KIND)
     write(folder / "framework.yaml", FRAMEWORK)
     write(folder / "deadlines.yaml", "rules: {}\n")
+    write(folder / "catalogue" / "items.yaml", "same: []\n")
     write(tmp_path / "cities" / "330483.yaml", DECLARED)
     for name in ("hub.yaml", "catalogue/regions.yaml", "catalogue/differences.yaml"):
         write(folder / name, (ROOT / "config" / name).read_text(encoding="utf-8"))
