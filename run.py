@@ -175,11 +175,15 @@ def ruff_settings() -> list[str]:
 
 
 def bench(arguments: list[str]) -> None:
-    """The measurements of tests/bench, side by side in one run."""
+    """The measurements of tests/bench, side by side in one run; a first word names another file there than bench.py."""
     import runpy
 
-    sys.argv = [os.path.join(ROOT, "tests", "bench", "bench.py"), *arguments]
-    runpy.run_path(sys.argv[0], run_name="__main__")
+    name = arguments[0] if arguments and not arguments[0].startswith("-") else "bench"
+    path = os.path.join(ROOT, "tests", "bench", name + ".py")
+    if not name.isidentifier() or not os.path.exists(path):
+        give_up(f"no bench {name}; see {os.path.dirname(path)}", 2)
+    sys.argv = [path, *(arguments[1:] if arguments[:1] == [name] else arguments)]
+    runpy.run_path(path, run_name="__main__")
 
 
 def main(arguments: list[str]) -> None:

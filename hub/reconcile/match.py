@@ -12,10 +12,9 @@ Pure: records are mappings of field to text. Texts are folded first: NFKC, capit
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from functools import lru_cache
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -94,13 +93,11 @@ _above_town = re.compile(
 _place = re.compile(r"^[^市县区镇乡]{2,3}(?:市|县|区|镇|乡|街道)")
 
 
-@lru_cache(maxsize=1 << 16)
 def folded(text: str) -> str:
     """A text as it is compared: NFKC, capital letters, without blanks and punctuation."""
     return _punctuation.sub("", unicodedata.normalize("NFKC", text).upper())
 
 
-@lru_cache(maxsize=1 << 16)
 def organisation(text: str) -> str:
     """What is an organisation's own in its name: without place before and legal form behind; whole where no more is left."""
     whole = folded(text)
@@ -111,7 +108,6 @@ def organisation(text: str) -> str:
     return core if len(core) >= 2 else whole
 
 
-@lru_cache(maxsize=1 << 16)
 def place(text: str) -> str:
     """An address from below its county on."""
     whole = folded(text)
@@ -119,77 +115,117 @@ def place(text: str) -> str:
     return core if len(core) >= 2 else whole
 
 
-def _folds(how: str, crosswalk: Crosswalk) -> Callable[[str], str]:
-    if how == "name":
-        return organisation
-    if how == "address":
-        return place
-    if how == "item":
-        return lambda text: crosswalk.get(text, text)
-    return folded
+# --- columns: each field of a side folded once ---
+
+
+class _Side:
+    """One side's records, each column folded when it is first asked for."""
+
+    def __init__(self, records: Sequence[Record], crosswalk: Crosswalk) -> None:
+        self._records, self._crosswalk = records, crosswalk
+        self._columns: dict[tuple[str, str], list[str]] = {}
+
+    def column(self, field: str, how: str) -> list[str]:
+        """A field of every record as it is compared; empty where it is missing or cannot be read."""
+        found = self._columns.get((field, how))
+        if found is None:
+            fold = self._fold(how)
+            # Of many records few values differ: each is folded once.
+            known: dict[Any, str] = {None: ""}
+            found = []
+            for record in self._records:
+                value = record.get(field)
+                text = known.get(value)
+                if text is None:
+                    text = known[value] = fold(str(value))
+                found.append(text)
+            self._columns[field, how] = found
+        return found
+
+    def _fold(self, how: str) -> Callable[[str], str]:
+        if how == "item":
+            return lambda text: self._crosswalk.get(text, text)
+        return {"name": organisation, "address": place, "date": _day, "amount": _amount}.get(how, folded)
+
+
+_is_amount = re.compile(r"[0-9]{1,16}(?:\.[0-9]{1,2})?").fullmatch
+
+
+def _day(text: str) -> str:
+    return text[:10] if _ordinal(text) is not None else ""
+
+
+def _amount(text: str) -> str:
+    return text if _is_amount(text) else ""
+
+
+def _ordinal(value: str) -> int | None:
+    try:
+        return date.fromisoformat(value[:10]).toordinal()
+    except ValueError:
+        return None
 
 
 # --- candidates ---
-
-
-def _parts(key: Key, crosswalk: Crosswalk, *, wide: bool) -> Callable[[Record], Sequence[Any]]:
-    """The values of a block's part for a record; with `wide` those of neighbouring windows too."""
-    fold = _folds(key.how, crosswalk)
-
-    def window(record: Record) -> Sequence[Any]:
-        day = _ordinal(record.get(key.field))
-        if day is None:
-            return ()
-        at = day // key.days
-        return (at - 1, at, at + 1) if wide else (at,)
-
-    def plain(record: Record) -> Sequence[Any]:
-        value = record.get(key.field)
-        if not value:
-            return ()
-        text = fold(str(value))
-        return (text[: key.first],) if key.first else (text,)
-
-    return window if key.days else plain
-
-
-def _ordinal(value: Any) -> int | None:
-    try:
-        return date.fromisoformat(str(value)[:10]).toordinal()
-    except ValueError:
-        return None
 
 
 def candidates(
     rule: MatchRule, left: Sequence[Record], right: Sequence[Record], crosswalk: Crosswalk
 ) -> list[tuple[int, int]]:
     """The pairs of places that some block brings together, in order."""
+    return _candidates(rule, _Side(left, crosswalk), _Side(right, crosswalk))
+
+
+def block_values(records: Sequence[Record], keys: Sequence[Key], crosswalk: Crosswalk) -> Iterator[tuple[Any, int]]:
+    """What one block takes of each record that has all of its parts, and the record's place."""
+    return _values(_Side(records, crosswalk), keys, wide=False)
+
+
+def _candidates(rule: MatchRule, left: _Side, right: _Side) -> list[tuple[int, int]]:
     found: set[tuple[int, int]] = set()
     for keys in rule.block:
-        blocks: dict[tuple[Any, ...], list[int]] = defaultdict(list)
-        for side, records, wide in (("l", left, False), ("r", right, True)):
-            parts = [_parts(key, crosswalk, wide=wide) for key in keys]
-            for n, record in enumerate(records):
-                for values in product(*(part(record) for part in parts)):
-                    if side == "l":
-                        blocks[values].append(n)
-                    elif values in blocks:
-                        blocks[values].append(~n)
-        for members in blocks.values():
-            ours = [n for n in members if n >= 0]
-            theirs = [~n for n in members if n < 0]
-            if 0 < len(ours) * len(theirs) <= MOST_IN_BLOCK:
-                found.update(product(ours, theirs))
+        ours: dict[Any, list[int]] = defaultdict(list)
+        theirs: dict[Any, list[int]] = defaultdict(list)
+        for value, n in _values(left, keys, wide=False):
+            ours[value].append(n)
+        for value, n in _values(right, keys, wide=True):
+            if value in ours:
+                theirs[value].append(n)
+        for value, members in theirs.items():
+            if len(members) * len(ours[value]) <= MOST_IN_BLOCK:
+                found.update(product(ours[value], members))
     return sorted(found)
+
+
+def _values(side: _Side, keys: Sequence[Key], *, wide: bool) -> Iterator[tuple[Any, int]]:
+    """What a block takes of each record that has all of its parts; with `wide` neighbouring windows of days too."""
+    columns: list[Sequence[Any]] = []
+    windows = [key for key in keys if key.days]
+    for key in keys:
+        if key.days:
+            days = map(_ordinal, side.column(key.field, "date"))
+            columns.append([None if day is None else day // key.days for day in days])
+        else:
+            column = side.column(key.field, key.how)
+            columns.append([text[: key.first] for text in column] if key.first else column)
+    for n, values in enumerate(zip(*columns, strict=True)):
+        if None in values or "" in values:
+            continue
+        if not (wide and windows):
+            yield values, n
+            continue
+        near = [(v - 1, v, v + 1) if key.days else (v,) for key, v in zip(keys, values, strict=True)]
+        for each in product(*near):
+            yield each, n
 
 
 # --- scores ---
 
 
-def _similar(each: Comparison, left: list[str], right: list[str]) -> Floats:
+def _similar(each: Comparison, left: Sequence[str], right: Sequence[str]) -> Floats:
     """How alike two columns of folded texts are, pair by pair, 0 to 1."""
     if each.how in ("exact", "item"):
-        return np.array([float(one == other) for one, other in zip(left, right, strict=True)])
+        return np.fromiter((one == other for one, other in zip(left, right, strict=True)), np.float64, len(left))
     if each.how == "words":
         return _lift(cpdist(left, right, scorer=JaroWinkler.normalized_similarity, workers=-1), 0.6)
     if each.how == "digits":
@@ -200,25 +236,13 @@ def _similar(each: Comparison, left: list[str], right: list[str]) -> Floats:
         days = [abs((_ordinal(a) or 0) - (_ordinal(b) or 10**6)) for a, b in zip(left, right, strict=True)]
         return np.clip(1.0 - np.array(days, dtype=np.float64) / (each.within + 1.0), 0.0, 1.0)
     one, other = np.array(left, dtype=np.float64), np.array(right, dtype=np.float64)
-    larger = np.maximum(np.maximum(np.abs(one), np.abs(other)), 0.01)
+    larger = np.maximum(np.maximum(one, other), 0.01)
     return np.clip(1.0 - np.abs(one - other) / larger / max(each.within, 1e-9), 0.0, 1.0)
 
 
 def _lift(similarity: Any, floor: float) -> Floats:
     """Of what any two texts have in common, nothing is left."""
     return np.clip((np.asarray(similarity, dtype=np.float64) - floor) / (1.0 - floor), 0.0, 1.0)
-
-
-def _column(each: Comparison, records: Sequence[Record], crosswalk: Crosswalk) -> list[str]:
-    """A field of every record, folded as it is compared; empty where it is missing or cannot be read."""
-    fold = (lambda text: text[:10]) if each.how in ("date", "amount") else _folds(each.how, crosswalk)
-    column = [fold(str(value)) if (value := record.get(each.field)) else "" for record in records]
-    if each.how == "date":
-        return [text if _ordinal(text) is not None else "" for text in column]
-    if each.how == "amount":
-        amount = re.compile(r"[0-9]{1,16}(?:\.[0-9]{1,2})?").fullmatch
-        return [str(record.get(each.field)) if amount(str(record.get(each.field))) else "" for record in records]
-    return column
 
 
 def match(
@@ -232,36 +256,38 @@ def match(
 
     `crosswalk` gives the item code that stands for others; `apart` are pairs known not to be the same.
     """
-    walk = crosswalk or {}
-    pairs = [pair for pair in candidates(rule, left, right, walk) if pair not in apart]
+    sides = _Side(left, crosswalk or {}), _Side(right, crosswalk or {})
+    pairs = [pair for pair in _candidates(rule, *sides) if pair not in apart]
     if not pairs:
         return []
-    ours, theirs = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    places = np.array(pairs, dtype=np.int64)
+    ours, theirs = places[:, 0], places[:, 1]
     total = sum(each.weight for each in rule.compare)
     gained, weighed = np.zeros(len(pairs)), np.zeros(len(pairs))
     scores: list[tuple[Comparison, Floats, np.ndarray[Any, np.dtype[np.bool_]]]] = []
     for each in rule.compare:
-        one, other = _column(each, left, walk), _column(each, right, walk)
-        lefts, rights = [one[n] for n in ours], [other[n] for n in theirs]
-        here = np.array([bool(a and b) for a, b in zip(lefts, rights, strict=True)])
+        one, other = (np.array(side.column(each.field, each.how), dtype=object) for side in sides)
+        here = (one != "")[ours] & (other != "")[theirs]
         likeness = np.zeros(len(pairs))
         at = np.flatnonzero(here)
         if at.size:
-            likeness[at] = _similar(each, [lefts[n] for n in at], [rights[n] for n in at])
+            likeness[at] = _similar(each, one[ours[at]].tolist(), other[theirs[at]].tolist())
         scores.append((each, likeness, here))
         gained += each.weight * likeness
         weighed += each.weight * here
     with np.errstate(invalid="ignore", divide="ignore"):
         score = np.where(weighed * 2 >= total, gained / weighed, 0.0)
-    order = [int(n) for n in np.lexsort((np.array(theirs), np.array(ours), -np.round(score, 9))) if score[n] >= rule.ask]
     found, used_left, used_right = [], set[int](), set[int]()
-    for n in order:
-        if ours[n] in used_left or theirs[n] in used_right:
+    for n in np.lexsort((theirs, ours, -np.round(score, 9))).tolist():
+        if score[n] < rule.ask:
+            break
+        place_a, place_b = pairs[n]
+        if place_a in used_left or place_b in used_right:
             continue
-        used_left.add(ours[n])
-        used_right.add(theirs[n])
+        used_left.add(place_a)
+        used_right.add(place_b)
         points = tuple(_point(each, float(likeness[n]), bool(here[n])) for each, likeness, here in scores)
-        found.append(Match(ours[n], theirs[n], round(float(score[n]), 4), points))
+        found.append(Match(place_a, place_b, round(float(score[n]), 4), points))
     return found
 
 
