@@ -35,6 +35,7 @@ from hub.keys import KeyRing
 from hub.ledger import HeadFile, Ledger, LedgerSeal, Pin, Submission
 from hub.nightly import BIRTH, Nightly
 from hub.partner import Card
+from hub.reports import Reports
 from hub.settings import HubSettings, Settings
 from hub.status import VERIFIED, Status
 from hub.store.base import Night
@@ -173,6 +174,10 @@ class Hub:
             self.ledger, lambda: self.framework, self.nightly, feeds,
             demo=demo, zone=settings.zone, zone_name=settings.hub.time_zone, pull_every=settings.hub.pull_every,
             now=self.now,
+        )  # fmt: skip
+        self.reports = Reports(
+            self.store, settings.kinds, settings.types, settings.deadlines.rules, lambda: self.framework,
+            self.issuer(HUB).id_of,
         )  # fmt: skip
         for origin in [HUB, *self.custodial()]:
             self.issuer(origin)
@@ -350,7 +355,7 @@ class Hub:
             http,
             self.now,
         )
-        page = console.blueprint(self.status, self.healthy)
+        page = console.blueprint(self.status, self.healthy, self.reports)
         return web.create_app(
             self._desk_for_web(), gate, self.status, tiles_open=self.demo or self.settings.hub.tiles == "everybody",
             console=page,

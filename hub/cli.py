@@ -34,7 +34,7 @@ from hub import partner as node_room
 from hub import settings as configuration
 from hub.decisions import KIND as DECISION
 from hub.errors import ConfigError, HubError, Locked
-from hub.export import export_records
+from hub.export import export_records, replace_file
 from hub.framework import HUB
 from hub.intake import Intake, Outcome
 from hub.keys import KeyRing, list_keys, write_private
@@ -42,9 +42,9 @@ from hub.ledger import Pin
 from hub.note import parse_vkey
 from hub.partner import Card, Node, NodeFile
 from hub.reconcile import worklist
-from hub.reconcile.deadlines import STATES, due_list, working_days
-from hub.reconcile.types import Told
+from hub.reconcile.deadlines import STATES, due_list, rule_named, told_by_rule, working_days
 from hub.reconcile.worklist import Difference
+from hub.reports import csv_of, table, xlsx_of
 from hub.settings import Settings
 from hub.wire import OpenLedger
 
@@ -568,13 +568,13 @@ def differences_list(
 ) -> None:  # fmt: skip
     """List differences, gravest first. Exit 4 when open ones are among them."""
     with opened_hub(loaded(config, data)) as hub:
-        types = hub.settings.types
-        _known("--type", type_, types)
+        settings = hub.settings
+        _known("--type", type_, settings.types)
         _known("--agreement", agreement, hub.framework.agreements)
         _known("--state", state, worklist.STATES)
         found = hub.store.differences(agreement, closed=closed or state == "closed")
     rows = [
-        _difference(row, types)
+        _difference(row, settings)
         for row in sorted(found, key=lambda row: (worklist.SEVERITIES.index(row.severity), row.first_night, row.identity))
         if type_ in (None, row.type)
         and state in (None, row.state)
@@ -602,15 +602,13 @@ def _known(option: str, value: str | None, known: Iterable[str]) -> None:
         raise ConfigError([f"{option} {value}: {did_you_mean(value, known)}"])
 
 
-def _difference(row: Difference, types: Mapping[str, Told]) -> dict[str, Any]:
+def _difference(row: Difference, settings: Settings) -> dict[str, Any]:
     """A difference for people and programs: by reference, with what is told of its type."""
-    told = types[row.type]
+    told = told_by_rule(settings.types[row.type].words, settings.deadlines.rules.get(rule_named(row.points)))
     plain = {name: value for name, value in asdict(row).items() if name not in ("refs", "points", "basis")}
     return plain | {
         "open": row.is_open,
-        "label": dict(told.label),
-        "clause": dict(told.clause),
-        "step": dict(told.step),
+        **told,
         "origins": " ".join(sorted({ref.origin for ref in row.refs})),
         "refs": [ref._asdict() for ref in row.refs],
         "points": [point._asdict() for point in row.points],
@@ -631,7 +629,7 @@ def differences_show(
     with opened_hub(loaded(config, data)) as hub:
         row = hub.decisions.see(identity, who) if who else hub.decisions.find(identity)
         events = hub.store.difference_events(row.identity)
-        found = _difference(row, hub.settings.types) | {"history": [event._asdict() for event in events]}
+        found = _difference(row, hub.settings) | {"history": [event._asdict() for event in events]}
         kind = hub.settings.kinds[DECISION]
 
     def lines() -> None:
@@ -659,7 +657,7 @@ def differences_assign(identity: str, account: str, who: str, data: Path | None,
     """Hand a difference to an account."""
     with opened_hub(loaded(config, data)) as hub:
         row = hub.decisions.assign(identity, account, who)
-        found = _difference(row, hub.settings.types)
+        found = _difference(row, hub.settings)
     say(found, json_, lambda: out.print(f"{row.identity} is {row.assigned}'s", markup=False, highlight=False))
 
 
@@ -677,7 +675,7 @@ def differences_decide(
     """Decide a difference with a reason; the decision is signed onto the ledger."""
     with opened_hub(loaded(config, data)) as hub:
         row = hub.decisions.decide(identity, decision, reason, who)
-        found = _difference(row, hub.settings.types)
+        found = _difference(row, hub.settings)
     say(
         found,
         json_,
@@ -700,6 +698,69 @@ def status(data: Path | None, config: Path, json_: bool) -> None:
         _print_rows(rows, ("code", "name", "state", "last_success", "records", "quarantined", "differences"))
 
     say(found, json_, lines)
+
+
+@main.group("nights")
+def nights_group() -> None:
+    """Look at nights and their reports 对账报告."""
+
+
+@nights_group.command("list")
+@click.option("--agreement", default=None)
+@click.option("--last", type=click.IntRange(1, 10_000), default=30, show_default=True, help="So many of each agreement.")
+@data_option
+@config_option
+@as_json
+def nights_list(agreement: str | None, last: int, data: Path | None, config: Path, json_: bool) -> None:
+    """List nights, newest first, with what they found; one that runs says how far it is."""
+    with opened_hub(loaded(config, data)) as hub:
+        _known("--agreement", agreement, hub.framework.agreements)
+        names = [agreement] if agreement else sorted(hub.framework.agreements)
+        found = [night for name in names for night in hub.store.nights(name, last)]
+    rows = [{"agreement": each.agreement, "night": each.night, "state": each.state} | dict(each.result) for each in found]
+
+    def lines() -> None:
+        shown = [dict.fromkeys(("compared", "repaired", "open_differences", "overdue"), "") | row for row in rows]
+        _print_rows(shown, ("agreement", "night", "state", "compared", "repaired", "open_differences", "overdue"))
+
+    say({"nights": rows}, json_, lines)
+
+
+@nights_group.command("show")
+@click.argument("agreement")
+@click.argument("night")
+@lang_option
+@data_option
+@config_option
+@as_json
+def nights_show(agreement: str, night: str, lang: str, data: Path | None, config: Path, json_: bool) -> None:
+    """Show the report of one night, as it was signed."""
+    with opened_hub(loaded(config, data)) as hub:
+        found = hub.reports(agreement, night)
+        rows = table(hub.reports, found, lang)
+
+    def lines() -> None:
+        for row in rows:
+            out.print("  ".join(str(value) for value in row if value != ""), markup=False, highlight=False, soft_wrap=True)
+
+    say(found, json_, lines)
+
+
+@nights_group.command("export")
+@click.argument("agreement")
+@click.argument("night")
+@click.option("--to", "path", type=click.Path(path_type=Path), required=True, help="A file ending in .csv or .xlsx.")
+@lang_option
+@data_option
+@config_option
+def nights_export(agreement: str, night: str, path: Path, lang: str, data: Path | None, config: Path) -> None:
+    """Write the report of one night as CSV or as a workbook."""
+    if path.suffix not in (".csv", ".xlsx"):
+        raise ConfigError([f"--to {path}: expected a file ending in .csv or .xlsx"])
+    with opened_hub(loaded(config, data)) as hub:
+        rows = table(hub.reports, hub.reports(agreement, night), lang)
+    replace_file(path, csv_of(rows) if path.suffix == ".csv" else xlsx_of(rows, f"{agreement} {night}"))
+    out.print(f"{path}: {len(rows)} rows", markup=False, highlight=False)
 
 
 @main.command("deadlines")

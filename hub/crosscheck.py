@@ -19,7 +19,7 @@ from hub import freshness, record
 from hub.framework import Agreement, Framework, correspondents
 from hub.kinds import Kind
 from hub.reconcile import findings
-from hub.reconcile.deadlines import Deadline, Deadlines, DueRow, Rule, Term
+from hub.reconcile.deadlines import POINT, Deadline, Deadlines, DueRow, Rule, Term
 from hub.reconcile.findings import MARK, Found, Letter, Seen
 from hub.reconcile.match import MatchRule, match
 from hub.reconcile.types import Told
@@ -274,7 +274,7 @@ def _due_found(deadline: Deadline, refs: tuple[Ref, ...]) -> Found:
     """A deadline as a finding: its clause is the rule's own, which `differences show` tells by the rule's name."""
     rule = deadline.rule
     type = rule.difference if deadline.state == "passed" else "deadline_near"
-    points = [Point(rule.starts, "starts"), Point("deadline", rule.name, number=deadline.day)]
+    points = [Point(rule.starts, "starts"), Point(POINT, rule.name, number=deadline.day)]
     if deadline.extended:
         points.append(Point(rule.extended_by, "extended"))
     if deadline.assumed:

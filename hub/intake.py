@@ -194,13 +194,17 @@ class Tally:
 
 @dataclass
 class Outcome:
-    """What a run did: the pull as stored, and what a reconciliation wants to know of it."""
+    """What a run did: the pull as stored, and what a reconciliation wants to know of it.
+
+    `bytes` are those of the plain content that was held against the ledger.
+    """
 
     pull: Pull
     added: Tally = field(default_factory=Tally)
     changed: Tally = field(default_factory=Tally)
     retracted: Tally = field(default_factory=Tally)
     vanished: Tally = field(default_factory=Tally)
+    bytes: int = 0
     shortfalls: list[str] = field(default_factory=list)
     leftovers: Counter[str] = field(default_factory=Counter)
 
@@ -426,6 +430,8 @@ class _Run:
                 self._invalid(row, mapped, content)
                 continue
             self.read_rows[mapped.origin] += 1
+            if content is not None:
+                self.outcome.bytes += len(content.open) + sum(map(len, filter(None, content.groups.values())))
             id = self._issuer(mapped.origin).id_of(self.kind.name, mapped.key)
             draft = Draft(self.kind, id, content, "withdrawn" if content is None else "")
             drafts.setdefault(mapped.origin, []).append((draft, row))

@@ -25,8 +25,9 @@ from hub.errors import ConfigError, Fenced
 from hub.framework import Agreement, Framework
 from hub.intake import Draft, Intake, Issuer, Outcome, Progress, Reference, stamp
 from hub.kinds import Kind
+from hub.reconcile.deadlines import rule_named
 from hub.reconcile.types import Told
-from hub.reconcile.worklist import AGREEMENT, Difference, Event, Finding, LookedAt, Point, Ref, turn
+from hub.reconcile.worklist import AGREEMENT, SEVERITIES, Difference, Event, Finding, LookedAt, Point, Ref, turn
 from hub.store.base import Night, Quarantined, Store
 
 KIND = "reconciliation/1"
@@ -50,6 +51,7 @@ class Comparison:
     repaired: int = 0
     retracted: int = 0
     quarantined: int = 0
+    bytes: int = 0
     not_compared: list[str] = field(default_factory=list)
     own_nodes: list[str] = field(default_factory=list)
     found: list[tuple[str, tuple[Ref, ...], tuple[Point, ...]]] = field(default_factory=list)
@@ -66,6 +68,7 @@ class Comparison:
         self.repaired += outcome.added.count + outcome.changed.count
         self.retracted += outcome.retracted.count
         self.quarantined += pull.quarantined
+        self.bytes += outcome.bytes
         self.found += [("vanished", (Ref(*reference),), ()) for reference in outcome.vanished.first]
         for number, _ in enumerate(outcome.shortfalls):
             self.found.append(("unexpected_total", (Ref(pull.code, pull.feed, f"expect-{number}"),), ()))
@@ -290,13 +293,14 @@ class Nightly:
             "closed": steps["closed"],
             "overdue": sum(bool(row.due) and row.due < night for row in open_rows),
             "seconds": int((ended - comparison.started).total_seconds()),
+            "bytes": comparison.bytes,
             "calendar_assumed": comparison.assumed,
             "not_compared": sorted(comparison.not_compared),
             "own_nodes": sorted(comparison.own_nodes),
             "not_looked_for": sorted(comparison.not_looked_for),
         }
         body = self._body(agreement, night, result, open_rows, comparison.repairs)
-        drafts: list[Draft] = [self._issuer.draft(self._kind, f'["{agreement}","{night}"]', body)]
+        drafts: list[Draft] = [self._issuer.draft(self._kind, key_of(agreement, night), body)]
         drafts += [
             self._decisions.draft(after[event.identity], AGREEMENT, event.at)
             for event in events
@@ -318,7 +322,8 @@ class Nightly:
         body = {"agreement": agreement, "night": night, "not_compared_count": len(result["not_compared"])} | {
             name: value for name, value in result.items() if name in self._kind.fields and value != []
         }
-        listed = [_listed(each) for each in found[:MOST_LISTED]]
+        gravest = sorted(found, key=lambda row: (SEVERITIES.index(row.severity), row.type, row.identity))
+        listed = [_listed(each) for each in gravest[:MOST_LISTED]]
         if listed:
             body["differences"] = listed
         mended = [{"type": type} | reference._asdict() for type, reference in repairs[:MOST_REPAIRS]]
@@ -328,11 +333,19 @@ class Nightly:
         return body
 
 
+def key_of(agreement: str, night: str) -> str:
+    """The source key of a night's report."""
+    return f'["{agreement}","{night}"]'
+
+
 def _listed(row: Difference) -> dict[str, Any]:
     """A difference as a report lists it: by reference, of a pair both sides."""
     first, *others = row.refs
     listed = {"type": row.type, "origin": first.origin, "kind": first.kind, "id": first.id, "severity": row.severity}
     listed |= {"difference": row.identity, "state": row.state}
+    rule = rule_named(row.points)
+    if rule:
+        listed["rule"] = rule
     if others:
         listed |= {"other_origin": others[0].origin, "other_kind": others[0].kind, "other_id": others[0].id}
     return listed

@@ -191,12 +191,15 @@ class Status:
     def _night_part(self) -> dict[str, Any]:
         rows: list[dict[str, Any]] = []
         for name, agreement in sorted(self._framework().agreements.items()):
-            last = next((night for night in self._store.nights(name, 5) if night.state == "committed"), None)
+            nights = self._store.nights(name, 5)
+            last = next((night for night in nights if night.state == "committed"), None)
+            running = next((night for night in nights if night.state == "claimed"), None)
             rows.append(
                 {
                     "agreement": name,
                     "name": dict(agreement.name),
                     "next": _iso(self._nightly.next(name)),
+                    "running": running.result.get("progress") if running else None,
                     "last": {
                         "night": last.night,
                         "state": "incomplete" if last.result.get("not_compared") else last.state,

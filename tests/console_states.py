@@ -104,6 +104,7 @@ def well() -> dict[str, Any]:
                     "agreement": agreement,
                     "name": name,
                     "next": f"2026-11-24T{at}:00+08:00",
+                    "running": None,
                     "last": {
                         "night": "2026-11-23",
                         "state": "succeeded",

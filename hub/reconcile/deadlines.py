@@ -21,8 +21,10 @@ from marshmallow import Schema, ValidationError, fields, validate
 from adapters.declared import DeclarationError, Doc, check, did_you_mean
 from hub.kinds.vocabulary import Condition
 from hub.reconcile.types import TYPES
+from hub.reconcile.worklist import Point
 
 HOW = ("in", "present", "prefix", "not_prefix")
+POINT = "deadline"
 STATES = ("passed", "near", "running", "late", "met")
 _END = time(23, 59, 59)
 
@@ -374,6 +376,19 @@ def _check_fields(
         name = read.get(key, "")
         if name in known and known[name] not in ("date", "datetime"):
             say((key,), "is no date", "name a field that holds a date or a time")
+
+
+def rule_named(points: Iterable[Point]) -> str:
+    """The name of the rule that a difference's points speak of; empty where they speak of none."""
+    return next((point.verdict for point in points if point.field == POINT), "")
+
+
+def told_by_rule(told: Mapping[str, Mapping[str, str]], rule: Rule | None) -> dict[str, Mapping[str, str]]:
+    """What is told of a difference, where it is of a rule with the rule's own words: what is due, by which article."""
+    if rule is None:
+        return dict(told)
+    label = {lang: f"{told['label'][lang]}: {rule.label[lang]}" for lang in ("zh", "en")}
+    return dict(told) | {"label": label, "clause": dict.fromkeys(("zh", "en"), rule.law + rule.article)}
 
 
 def notes(deadlines: Deadlines, today: date) -> list[str]:

@@ -27,6 +27,11 @@ class Told(NamedTuple):
     clause: Mapping[str, str]
     step: Mapping[str, str]
 
+    @property
+    def words(self) -> dict[str, Mapping[str, str]]:
+        """Label, clause and next step."""
+        return {"label": self.label, "clause": self.clause, "step": self.step}
+
 
 class _Both(Schema):
     zh = fields.String(required=True, validate=validate.Length(1, 300))

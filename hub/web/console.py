@@ -1,6 +1,6 @@
 """The status page and its plain forms: what the one status dict says, in Chinese and in English.
 
-Owns /, /status.json, /healthz, /metrics and the files under /static/: wording, order and drawing, no more.
+Owns /, /nights/…, /status.json, /healthz, /metrics and the files under /static/: wording, order and drawing, no more.
 Rule 1. No rule lives here. A state, a count or a time is shown as the dict gives it; what it does not say
 is not said, and a state this page does not know is shown by its own word in grey, never as a good one.
 Rule 2. A list is shown whole, or says how many it leaves out and links to the rest.
@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 from zoneinfo import ZoneInfo
 
 import flask
@@ -128,6 +128,27 @@ WORDS: dict[str, tuple[str, str]] = {
     "not_compared": ("未参加比对", "Not compared"),
     "nobody": ("无", "none"),
     "next_run": ("下次", "Next"),
+    "report": ("对账报告", "Reconciliation report"),
+    "report_figures": ("比对结果", "What was compared"),
+    "compared_at": ("比对 {start} 至 {end}（{zone}）", "compared {start} to {end} ({zone})"),
+    "skip_open": ("跳到待处理差异", "Skip to the open differences"),
+    "assumed": ("节假日安排未知，按周一至周五计算", "holidays unknown: Monday to Friday counted"),
+    "difference": ("差异", "Difference"),
+    "severity": ("程度", "Severity"),
+    "severity_high": ("严重", "high"),
+    "severity_medium": ("一般", "medium"),
+    "severity_low": ("轻微", "low"),
+    "concerns": ("所涉记录", "Concerns"),
+    "clause": ("依据", "Clause"),
+    "step": ("建议", "Next step"),
+    "records_n": ("{n} 条记录", "{n} records"),
+    "signed_record": ("签名记录", "Signed record"),
+    "signed_line": (
+        "本报告是账本第 {entry} 号条目中的记录 {kind} {id}，第 {rev} 版，由枢纽签名，伙伴可自行验证。",
+        "This report is the record {kind} {id}, revision {rev}, in ledger entry {entry}, signed by the hub; partners verify it.",
+    ),
+    "back": ("返回状态页", "Back to the status page"),
+    "running_night": ("进行中：{done}/{of}", "running: {done} of {of}"),
     "ledger": ("共享账本", "Shared ledger"),
     "size": ("条目数", "Entries"),
     "root": ("根哈希", "Root"),
@@ -566,14 +587,35 @@ def _page(status: Mapping[str, Any], lang: str, only: str | None, *, carry: bool
     )
 
 
+def _in_language(text: str, lang: str) -> flask.Response:
+    """A page in a language, which is remembered where it was asked for."""
+    request = flask.request
+    reply = flask.make_response(text)
+    reply.headers["Content-Language"] = lang
+    reply.vary.update(("Accept-Language", "Cookie"))
+    if request.args.get("lang") == lang:
+        reply.set_cookie(COOKIE, lang, max_age=31536000, samesite="Lax", httponly=True, secure=request.is_secure)
+    return reply
+
+
 def _order(state: str) -> int:
     return STATES.index(state) if state in STATES else -1
 
 
-def blueprint(status: Callable[[], dict[str, Any]], healthy: Callable[[], tuple[bool, str]]) -> flask.Blueprint:
+class ReportsLike(Protocol):
+    """A night's report by agreement and night, and what its figures are called."""
+
+    def __call__(self, agreement: str, night: str) -> dict[str, Any]: ...
+    def label(self, name: str, lang: str) -> str: ...
+
+
+def blueprint(
+    status: Callable[[], dict[str, Any]], healthy: Callable[[], tuple[bool, str]], reports: ReportsLike | None = None
+) -> flask.Blueprint:
     """The console's pages, to be registered at the root of the application.
 
-    `status` gives the one status dict; `healthy` gives the verdict of /healthz and one plain line about it.
+    `status` gives the one status dict; `healthy` gives the verdict of /healthz and one plain line about it; `reports` the
+    report of a night.
     """
     console = flask.Blueprint(
         "console", __name__, template_folder="templates", static_folder="static", static_url_path="/static"
@@ -586,12 +628,19 @@ def blueprint(status: Callable[[], dict[str, Any]], healthy: Callable[[], tuple[
         only = request.args.get("state")
         known = {city["state"] for city in now["jurisdictions"]}
         told = request.args.get("lang") == lang
-        reply = flask.make_response(_page(now, lang, only if only in known else None, carry=told))
-        reply.headers["Content-Language"] = lang
-        reply.vary.update(("Accept-Language", "Cookie"))
-        if told:
-            reply.set_cookie(COOKIE, lang, max_age=31536000, samesite="Lax", httponly=True, secure=request.is_secure)
-        return reply
+        return _in_language(_page(now, lang, only if only in known else None, carry=told), lang)
+
+    @console.get("/nights/<agreement>/<night>")
+    def night(agreement: str, night: str) -> flask.Response:
+        if reports is None:
+            flask.abort(404)
+        lang, now = _language(flask.request), status()
+        report = reports(agreement, night)
+        words = Words(lang, now["hub"]["time_zone"], now["as_of"])
+        text = flask.render_template(
+            "night.html", r=report, w=words, demo=now["hub"]["demo"], label=lambda name: reports.label(name, lang)
+        )
+        return _in_language(text, lang)
 
     @console.get("/status.json")
     def status_json() -> flask.Response:
