@@ -7,7 +7,7 @@ same steps that an append takes, and what it finds damaged below them is reporte
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from hub import batch, merkle, note, record
 from hub.batch import Batch, Chain, KeyEntry
@@ -99,6 +99,55 @@ def _check_receipts(ledger: Ledger, size: int) -> None:
             raise Tampered(f"the checkpoint kept with entry {entry.index} is of another tree", where="store")
 
 
+class Damaged(NamedTuple):
+    """An entry of which something stored does not hold."""
+
+    entry: int
+    origin: str
+    seq: int
+    what: str
+
+    def __str__(self) -> str:
+        return f"entry {self.entry} ({self.origin} seq {self.seq}): {self.what}"
+
+
+def damaged(ledger: Ledger, kinds: Mapping[str, Kind], digest_key: bytes) -> list[Damaged]:
+    """Every entry whose note, records, disclosures, receipt or place in the tree do not hold, each by itself."""
+    # Tiles that do not lead to the published root tell which hash is wrong, and nothing of other roots.
+    head = ledger.checkpoint()[1]
+    try:
+        whole = head.size <= ledger.store.size() and merkle.root(ledger.store.tile, head.size) == head.root
+    except RecordError:
+        whole = False
+    return [
+        Damaged(entry.index, entry.origin, entry.seq, what)
+        for entry in entries(ledger)
+        if (what := _flaw(ledger, entry, kinds, digest_key, whole=whole))
+    ]
+
+
+def _flaw(ledger: Ledger, entry: Entry, kinds: Mapping[str, Kind], digest_key: bytes, *, whole: bool) -> str:
+    at = entry.index % GROUP * merkle.HASH
+    if ledger.store.tile(0, entry.index // GROUP)[at : at + merkle.HASH] != merkle.leaf_hash(entry.note):
+        return "its note is not what the tree holds"
+    try:
+        leaves = None
+        if entry.first is not None:
+            leaves = [_leaf(held, kinds, digest_key) for held in ledger.store.leaves(entry.first, entry.count)]
+        step = ledger.check(Submission(entry.note, leaves))
+        sealed = ledger.seal.read(entry.checkpoint)
+    except HubError as error:
+        return str(error).split("\n")[0]
+    count = step.entry.count if isinstance(step.entry, Batch) else 0
+    if (step.text_hash, step.entry.origin, step.entry.seq, count) != (
+        entry.text_hash, entry.origin, entry.seq, entry.count,
+    ):  # fmt: skip
+        return "it stands under another name than its text has"
+    if whole and sealed.size <= ledger.store.size() and merkle.root(ledger.store.tile, sealed.size) != sealed.root:
+        return "the checkpoint kept with it is of another tree"
+    return ""
+
+
 def fsck(ledger: Ledger, kinds: Mapping[str, Kind], digest_key: bytes) -> Report:
     """Hash everything stored again and hold it against entries, head file and views; changes nothing."""
     problems = [f"the store's own check: {line}" for line in ledger.store.check()]
@@ -119,6 +168,8 @@ def fsck(ledger: Ledger, kinds: Mapping[str, Kind], digest_key: bytes) -> Report
     ]
     if not problems:
         problems += _against_head(ledger, report)
+    else:
+        problems += map(str, damaged(ledger, kinds, digest_key))
     report.problems = problems
     if not problems:
         report.proved = [

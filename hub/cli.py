@@ -1015,15 +1015,25 @@ def partner_pull(data: Path, passphrase: str, config: Path, json_: bool) -> None
 
 
 @partner_group.command("verify")
+@click.option("--mend", is_flag=True, help="Pull damaged batches again, and give back what is held beyond entitlement.")
 @node_option
 @phrase_option
 @config_option
 @as_json
-def partner_verify(data: Path, passphrase: str, config: Path, json_: bool) -> None:
-    """Check the whole copy again, offline: signatures, chains, roots, disclosures."""
+def partner_verify(mend: bool, data: Path, passphrase: str, config: Path, json_: bool) -> None:
+    """Check the whole copy again: signatures, chains, roots, disclosures; offline unless it is to be mended."""
     with _node(data, passphrase, config) as (node, settings):
+        done: dict[str, Any] = {}
+        if mend:
+            done = {"mended": [each._asdict() for each in node.mend()], "given_back": node.give_back()}
         report = audit.fsck(node.copy, settings.kinds, node.digest_key)
-    _tell_report(report, json_)
+        if not report.problems:
+            report.unproven += [
+                f"that {' '.join(each['groups'])} of {each['records']} {each['kind']} of {each['origin']} may be held: "
+                "beyond the agreement; `partner verify --mend` gives it back"
+                for each in node.beyond()
+            ]
+    _tell_report(report, json_, **done)
     sys.exit(5 if report.problems else 0)
 
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from hub import freshness, record
+from hub.copies import copies
 from hub.framework import Agreement, Framework, correspondents
 from hub.kinds import Kind
 from hub.reconcile import findings
@@ -65,7 +66,7 @@ class CrossCheck:
 
     def __call__(self, agreement: Agreement, night: date, now: datetime, standing: Sequence[Difference]) -> Across:
         """Everything found on one night; `standing` are the agreement's differences, with what was decided of them."""
-        found = [*self._late_nodes(agreement, night, now)]
+        found = [*self._late_nodes(agreement, night, now), *self._copies(agreement, night, now)]
         missing: set[str] = set()
         if agreement.reconcile is None:
             missing |= {"repeated_inspection", "penalty_outlier", "double_penalty", "competing_jurisdiction"}
@@ -92,6 +93,15 @@ class CrossCheck:
                 success = freshness.of(self._store, member, self._feeds).success
                 if success is not None and now - success > agreement.freshness:
                     yield Found("late_source", (Ref(code, "node", "push"),))
+
+    def _copies(self, agreement: Agreement, night: date, now: datetime) -> Iterator[Found]:
+        """Copies of members that are another than the ledger, or behind for longer than data may be old."""
+        for copy in copies(self._store, agreement.codes(night)):
+            ref = (Ref(copy.partner, "copy", "ledger"),)
+            if copy.state == "different":
+                yield Found("copy_different", ref, (Point("entries", "different", number=str(copy.size)),))
+            elif copy.state == "behind" and now - copy.at > agreement.freshness:
+                yield Found("copy_behind", ref, (Point("entries", "behind", number=str(copy.behind)),))
 
     # --- members that may compare ---
 

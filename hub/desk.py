@@ -103,10 +103,11 @@ class Desk:
 
     # --- pull ---
 
-    def entries(self, owner: str, after: int, notice: int) -> bytes:
+    def entries(self, owner: str, after: int, notice: int, root: str = "") -> bytes:
         """The lines of every entry from index `after` on, of the notices after `notice`, and of the checkpoint.
 
-        Asking acknowledges: what is before `after` and up to `notice` is taken for held by this partner.
+        Asking acknowledges: what is before `after` and up to `notice` is taken for held by this partner, `root` (base64)
+        for the root of its copy of the first `after` entries.
         """
         checkpoint, published = self.ledger.checkpoint()
         if after > published.size:
@@ -114,7 +115,7 @@ class Desk:
                 f"there are only {published.size} entries", where="after",
                 mend="your copy is longer than this ledger: run `partner verify` and ask the hub's operator",
             )  # fmt: skip
-        self._acknowledge(owner, after, notice)
+        self._acknowledge(owner, after, notice, root)
         cut = _Cut(self._framework(), self.kinds, owner, self._now().date())
         out: list[bytes] = []
         size, upto = 0, after
@@ -132,9 +133,9 @@ class Desk:
         end = {"checkpoint": checkpoint.decode(), "consistency": [b64(x) for x in proof], "next": upto, "notice": last}
         return b"".join([*out, line(end)])
 
-    def _acknowledge(self, owner: str, after: int, notice: int) -> None:
+    def _acknowledge(self, owner: str, after: int, notice: int, root: str) -> None:
         store = self.ledger.store
-        acked = Acked(owner, after, notice, self._now().isoformat(timespec="seconds"))
+        acked = Acked(owner, after, notice, self._now().isoformat(timespec="seconds"), after, root)
         with store.transaction():
             store.put_acked(acked)
 

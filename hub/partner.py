@@ -17,10 +17,13 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from hub import batch, merkle, note, record
-from hub.audit import check_proof, entries
-from hub.canonical import b64, unb64
+from hub import audit, batch, merkle, note, record
+from hub.announce import KIND as FRAMEWORK_KIND
+from hub.announce import texts_on_ledger
+from hub.audit import Damaged, check_proof, damaged, entries
+from hub.canonical import b64, b64url, unb64
 from hub.errors import ChainError, ConfigError, HubError, KeyRefused, Problem, RecordError, Tampered, Unreachable
+from hub.framework import HUB, correspondents, from_texts
 from hub.intake import Issuer
 from hub.keys import KeyRing, pin_of, write_private
 from hub.kinds import Kind
@@ -33,6 +36,7 @@ from hub.wire import Client, HttpKey, Reply
 
 BATCH_TYPE = "application/vnd.crossregion.batch"
 _PINS, _NOTICE, _PUSHED, _PROMISED = "pinned first keys", "last notice", "pushed", "promised checkpoint"
+_KEPT = "kept from ended agreements"
 
 Clock = Callable[[], datetime]
 
@@ -281,7 +285,11 @@ class Node:
             self.copy_store.put(_PINS, json.dumps(self._pins, sort_keys=True))
 
     def _page(self, after: int, notice: int) -> _Page:
-        reply = self._client.get("/v1/entries", {"after": after, "notice": notice})
+        asked: dict[str, str | int] = {"after": after, "notice": notice}
+        if after == self.copy_store.size():
+            # By the root the hub knows that both hold the same, and shows where they do not.
+            asked["root"] = b64url(merkle.root(self.copy_store.tile, after)).decode()
+        reply = self._client.get("/v1/entries", asked)
         if reply.status == 422:
             raise Tampered(
                 f"the hub's ledger has shrunk: this copy holds {after} entries",
@@ -379,6 +387,8 @@ class Node:
             self._refill(notice.origin, notice.upto)
         elif notice.type == "erase":
             self._erase(notice.origin, notice.kind, set(notice.groups))
+        elif notice.type == "ended":
+            self._keep_ended(notice.origin, notice.kind, set(notice.groups))
         with self.copy_store.transaction():
             self.copy_store.put(_NOTICE, str(notice.notice))
 
@@ -447,6 +457,110 @@ class Node:
     def _stored(self, held: Held) -> Leaf | Withheld:
         return Withheld(held.hash or b"") if held.raw is None else self._receive(held.raw, held.disclosures.values())
 
+    def _keep_ended(self, origin: str, kind: str, groups: set[str]) -> None:
+        """What an agreement that ended lets this copy keep is no more than it may hold."""
+        kept = self._kept()
+        kept[f"{origin} {kind}"] = sorted(groups | set(kept.get(f"{origin} {kind}", ())))
+        with self.copy_store.transaction():
+            self.copy_store.put(_KEPT, json.dumps(kept, sort_keys=True))
+
+    def _kept(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = json.loads(self.copy_store.get(_KEPT) or "{}")
+        return found
+
+    # --- what is damaged, and what is too much ---
+
+    def damaged(self) -> list[Damaged]:
+        """Every entry of the copy that does not hold."""
+        return damaged(self.copy, self.kinds, self.digest_key)
+
+    def mend(self) -> list[Damaged]:
+        """Pull again what is damaged, by the ordinary pages and checks, and derive the views anew; gives what it was.
+
+        Tampered where what the hub serves is not what the signed checkpoint held here covers.
+        """
+        broken = self.damaged()
+        wanted = {each.entry for each in broken}
+        fetched: dict[int, tuple[bytes, list[Leaf | Withheld] | None]] = {}
+        for index in sorted(wanted):
+            if index not in fetched:
+                page = self._page(index, int(self.copy_store.get(_NOTICE) or "0"))
+                if not page.entries or page.entries[0][0] != index:
+                    raise Unreachable("the entries are not those asked for", where="/v1/entries", mend="try again")
+                fetched |= {at: (raw, leaves) for at, raw, leaves in page.entries if at in wanted}
+        self._refuse_other_history(fetched)
+        for index, (raw, leaves) in sorted(fetched.items()):
+            self._restore(index, raw, leaves)
+        # A crash before this leaves views to be derived: the same command goes on.
+        audit.rebuild(self.copy, self.kinds, self.digest_key)
+        return broken
+
+    def _refuse_other_history(self, fetched: Mapping[int, tuple[bytes, object]]) -> None:
+        """With the notes fetched in place of those held, the tree must be the one whose signed root is held here."""
+        head = self.copy.checkpoint()[1]
+        tiles: dict[tuple[int, int], bytes] = {}
+        for entry in entries(self.copy):
+            raw = fetched[entry.index][0] if entry.index in fetched else entry.note
+            if entry.index < head.size:
+                tiles.update(merkle.grow(entry.index, [merkle.leaf_hash(raw)], lambda level, n: tiles.get((level, n), b"")))
+        if merkle.root(lambda level, n: tiles.get((level, n), b""), head.size) != head.root:
+            raise Tampered(
+                "what the hub serves for the damaged entries is not what its signed checkpoint covers",
+                mend="keep this copy and compare with other partners: history was rewritten",
+            )
+
+    def _restore(self, index: int, raw: bytes, leaves: Sequence[Leaf | Withheld] | None) -> None:
+        """Put one entry back as it was served, with the leaves that may be seen."""
+        step, store = self.copy.check(Submission(raw, leaves)), self.copy_store
+        before = store.entry(index)
+        assert before is not None
+        count = step.entry.count if isinstance(step.entry, batch.Batch) else 0
+        with store.transaction():
+            if before.first is not None:
+                store.drop_leaves(before.first, before.count)
+            first = store.append_leaves(leaves, step.hashes) if leaves is not None else None
+            head = self.copy.head.read() or before.checkpoint
+            store.replace_entry(
+                Entry(index, step.text_hash, step.entry.origin, step.entry.seq, raw, count, first, head)
+            )
+
+    def beyond(self) -> list[dict[str, Any]]:
+        """What this copy holds and the framework on the ledger no longer gives it: origin, kind, groups, how many records.
+
+        What an ended agreement lets it keep is not among it.
+        """
+        kind = self.kinds[FRAMEWORK_KIND]
+        framework = from_texts(texts_on_ledger(self.copy_store, kind))
+        on, kept = self._now().date(), self._kept()
+        found: dict[tuple[str, str], tuple[set[str], int]] = {}
+        for entry in entries(self.copy):
+            if entry.origin in (self.origin, HUB) or entry.first is None:
+                continue
+            for held in self.copy_store.leaves(entry.first, entry.count):
+                if held.raw is None:
+                    continue
+                parsed = record.parse(held.raw)
+                between = (self.origin,) if parsed.op == "retract" else correspondents(parsed.open)
+                decision = framework.decide(parsed.kind, entry.origin, self.origin, on, None, between)
+                allowed = set(decision.groups) | set(kept.get(f"{entry.origin} {parsed.kind}", ()))
+                extra = set(held.disclosures) - allowed
+                if not decision.shared and "open" not in allowed:
+                    extra.add("open")
+                if extra:
+                    groups, count = found.get((entry.origin, parsed.kind), (set(), 0))
+                    found[entry.origin, parsed.kind] = groups | extra, count + 1
+        return [
+            {"origin": origin, "kind": name, "groups": sorted(groups), "records": count}
+            for (origin, name), (groups, count) in sorted(found.items())
+        ]
+
+    def give_back(self) -> list[dict[str, Any]]:
+        """Erase what the copy holds beyond its entitlement; gives what it was."""
+        found = self.beyond()
+        for each in found:
+            self._erase(each["origin"], each["kind"], set(each["groups"]))
+        return found
+
     # --- status and records ---
 
     def status(self) -> dict[str, Any]:
@@ -462,6 +576,7 @@ class Node:
                      "root": b64(seen.root) if seen else None},
             "records": [row._asdict() for row in self.copy_store.series() if row.standing or row.retracted],
             "quarantined": len(self.own_store.quarantine()),
+            "beyond": self.beyond(),
         }  # fmt: skip
 
     def records(self, kind: str) -> Iterator[dict[str, Any]]:

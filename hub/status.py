@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 from hub import __version__, batch, freshness, note
 from hub.canonical import b64
+from hub.copies import copies
 from hub.framework import HUB, Framework, Member
 from hub.freshness import Feeds
 from hub.ledger import Ledger
@@ -75,6 +76,7 @@ class Status:
             "numbers": numbers,
             "ledger": self._ledger_part(),
             "night": self._night_part(),
+            "copies": [each._asdict() | {"at": _iso(each.at)} for each in copies(self._store, self._framework().members)],
             "jurisdictions": jurisdictions,
             "events": self._events(now),
         }

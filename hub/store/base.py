@@ -118,12 +118,17 @@ class Notice(NamedTuple):
 
 
 class Acked(NamedTuple):
-    """How far a partner said it holds the ledger and its notices, and when."""
+    """How far a partner said it holds the ledger and its notices, and when.
+
+    `size` and `root` (base64) are of the copy as it said last, `root` empty where it did not say.
+    """
 
     partner: str
     after: int
     notice: int
     at: str
+    size: int = 0
+    root: str = ""
 
 
 class Scan(Protocol):
@@ -163,6 +168,10 @@ class Store(Protocol):
         ...
 
     def append_entry(self, entry: Entry) -> None: ...
+    def replace_entry(self, entry: Entry) -> None:
+        """Put an entry of a copy that was damaged back as it is served."""
+        ...
+
     def set_first(self, index: int, first: int) -> None:
         """Say where the leaves of an entry begin that came after the entry itself."""
         ...
@@ -182,6 +191,10 @@ class Store(Protocol):
     def forget_disclosures(self, number: int, hash: bytes, groups: Iterable[str]) -> None: ...
     def withhold_leaf(self, number: int, hash: bytes) -> None:
         """Keep only the hash of a leaf."""
+        ...
+
+    def drop_leaves(self, first: int, count: int) -> None:
+        """Let a whole batch of leaves of a copy go, to be stored anew."""
         ...
 
     def leaves(self, first: int, count: int) -> Iterator[Held]: ...

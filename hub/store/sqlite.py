@@ -90,6 +90,13 @@ def worklist(db: Database) -> None:
     db["difference_event"].create_index(["identity"])  # type: ignore[union-attr]
 
 
+@schema()
+def copies(db: Database) -> None:
+    """What partners say of their copies."""
+    db.table("acked").add_column("size", int, not_null_default=0)
+    db.table("acked").add_column("root", str, not_null_default="")
+
+
 def _table(db: Database, name: str, columns: dict[str, Any], pk: str | tuple[str, ...]) -> None:
     db[name].create(columns, pk=pk)  # type: ignore[union-attr]
 
@@ -242,6 +249,9 @@ class SqliteStore:
     def append_entry(self, entry: Entry) -> None:
         self._write().execute("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, ?)", astuple(entry))
 
+    def replace_entry(self, entry: Entry) -> None:
+        self._write().execute("INSERT OR REPLACE INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, ?)", astuple(entry))
+
     def tile(self, level: int, index: int) -> bytes:
         row = self._one("SELECT hashes FROM tile WHERE level = ? AND n = ?", level, index)
         return row[0] if row else b""
@@ -297,6 +307,10 @@ class SqliteStore:
         raws[number - begin], hashes[number - begin], texts[number - begin] = raw, hash, dict(disclosures)
         row = self._segment(begin, raws, hashes, texts)
         self._write().execute("INSERT OR REPLACE INTO segment VALUES (?, ?, ?, ?)", row)
+
+    def drop_leaves(self, first: int, count: int) -> None:
+        # Leaves of one append never share a row with another's.
+        self._write().execute("DELETE FROM segment WHERE first >= ? AND first < ?", (first, first + count))
 
     def fill_leaf(self, number: int, leaf: Leaf, hash: bytes) -> None:
         self._change(number, leaf.raw, None, leaf.disclosures)
@@ -587,14 +601,15 @@ class SqliteStore:
         return [Notice(n, partner, type, json.loads(body)) for n, partner, type, body in rows]
 
     def put_acked(self, acked: Acked) -> None:
+        names = Acked._fields
         self._write().execute(
-            "INSERT INTO acked VALUES (?, ?, ?, ?) ON CONFLICT(partner) DO UPDATE SET at = excluded.at,"
-            " after = max(after, excluded.after), notice = max(notice, excluded.notice)",
+            _insert("acked", names) + " ON CONFLICT(partner) DO UPDATE SET at = excluded.at, size = excluded.size,"
+            " root = excluded.root, after = max(after, excluded.after), notice = max(notice, excluded.notice)",
             acked,
         )
 
     def acked(self) -> list[Acked]:
-        return [Acked(*row) for row in self._db().execute("SELECT * FROM acked ORDER BY partner")]
+        return [Acked(*row) for row in self._db().execute(f"SELECT {_columns(Acked._fields)} FROM acked ORDER BY partner")]
 
     # --- upkeep ---
 

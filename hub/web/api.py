@@ -14,6 +14,7 @@ from flask import Response, g, request
 from flask_smorest import Blueprint
 from marshmallow import Schema, fields
 
+from hub.canonical import b64, unb64url
 from hub.errors import ChainError, HubError, KeyRefused, NotFound, Problem
 
 BATCH_TYPE = "application/vnd.crossregion.batch"
@@ -41,8 +42,8 @@ class Desk(Protocol):
         """201 and a new receipt, or 200 and the receipt given before; raises HubError for a refusal."""
         ...
 
-    def entries(self, owner: str, after: int, notice: int) -> bytes:
-        """NDJSON of the entries from index `after` on, and of the notices above `notice`."""
+    def entries(self, owner: str, after: int, notice: int, root: str = "") -> bytes:
+        """NDJSON of the entries from index `after` on, and of the notices above `notice`; `root` is the caller's."""
         ...
 
     def framework(self, owner: str) -> dict[str, Any]:
@@ -182,10 +183,11 @@ def _json(status: int, value: Any) -> Response:
     return Response(msgspec.json.encode(value), status, content_type="application/json")
 
 
-def _query(*names: str) -> list[int]:
-    """The query's numbers, 0 where left out; a name unknown, repeated or not a plain number is a problem."""
+def _query(*names: str, root: str = "") -> tuple[list[int], str]:
+    """The query's numbers, 0 where left out, and the hash named `root`; what is unknown, repeated or odd is a problem."""
     given = request.args.to_dict(flat=False)
-    bad = [Problem("query", "an unknown parameter", f"use {' and '.join(names)}")] if set(given) - set(names) else []
+    known = [*names, *([root] if root else [])]
+    bad = [Problem("query", "an unknown parameter", f"use {' and '.join(known)}")] if set(given) - set(known) else []
     for name in names:
         values = given.get(name, ["0"])
         if len(values) != 1 or not _number(values[0]):
@@ -196,9 +198,19 @@ def _query(*names: str) -> list[int]:
                     "write it once, without sign or zeros before",
                 )
             )
+    hashes = given.get(root, []) if root else []
+    if len(hashes) > 1 or not all(map(_is_hash, hashes)):
+        bad.append(Problem(f"query.{root}", "not one hash in base64url", "send 43 characters, or leave it out"))
     if bad:
         raise BadQuery("the query cannot be read", problems=bad)
-    return [int(given.get(name, ["0"])[0]) for name in names]
+    return [int(given.get(name, ["0"])[0]) for name in names], "".join(hashes)
+
+
+def _is_hash(text: str) -> bool:
+    try:
+        return text.isascii() and len(unb64url(text.encode())) == 32
+    except HubError:
+        return False
 
 
 class BadQuery(HubError):
@@ -320,8 +332,9 @@ def _push(blp: Any, desk: Desk) -> None:
 def _pull(blp: Any, desk: Desk) -> None:
     def pull() -> Response:
         """Pull the next entries of the whole ledger, with what this caller may see"""
-        after, notice = _query("after", "notice")
-        return Response(desk.entries(g.owner, after, notice), content_type=LINES_TYPE)
+        (after, notice), root = _query("after", "notice", root="root")
+        held = b64(unb64url(root.encode())) if root else ""
+        return Response(desk.entries(g.owner, after, notice, held), content_type=LINES_TYPE)
 
     lines = Answer(
         200,
@@ -334,6 +347,14 @@ def _pull(blp: Any, desk: Desk) -> None:
     parameters = [
         _number_parameter("after", "How many entries the caller holds: the `next` of its last pull"),
         _number_parameter("notice", "The last notice the caller has carried out; this acknowledges it"),
+        {
+            "name": "root",
+            "in": "query",
+            "required": False,
+            "schema": {"type": "string", "pattern": "^[A-Za-z0-9_-]{43}$"},
+            "description": "base64url of the root of the caller's copy of the first `after` entries: by it the hub knows "
+            "that both hold the same",
+        },
     ]
     add(blp, "/entries", pull, (lines,), (401, 403, 422, 503), doc={"parameters": parameters})
 

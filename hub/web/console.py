@@ -144,8 +144,8 @@ WORDS: dict[str, tuple[str, str]] = {
     "records_n": ("{n} 条记录", "{n} records"),
     "signed_record": ("签名记录", "Signed record"),
     "signed_line": (
-        "本报告是账本第 {entry} 号条目中的记录 {kind} {id}，第 {rev} 版，由枢纽签名，伙伴可自行验证。",
-        "This report is the record {kind} {id}, revision {rev}, in ledger entry {entry}, signed by the hub; partners verify it.",
+        "本报告是账本第 {entry} 号条目中的记录 {kind} {id}，第 {rev} 版，由枢纽签名。",
+        "This report is the record {kind} {id}, revision {rev}, in ledger entry {entry}, signed by the hub",
     ),
     "back": ("返回状态页", "Back to the status page"),
     "running_night": ("进行中：{done}/{of}", "running: {done} of {of}"),

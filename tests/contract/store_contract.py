@@ -317,6 +317,25 @@ class StoreContract:
         ]
         assert store.notices("330503", rows[0].number, 10) == rows[1:]
         assert store.acked() == [Acked("330503", 5, 1, "u")]
+        with store.transaction():
+            store.put_acked(Acked("330503", 2, 0, "v", 2, "root"))
+        # The furthest that was acknowledged stays; what the copy is said to be is what was said last.
+        assert store.acked() == [Acked("330503", 5, 1, "v", 2, "root")]
+
+    def test_an_entry_and_its_leaves_are_put_back(self, store):
+        leaves = [leaf(n) for n in range(40)]
+        with store.transaction():
+            first = store.append_leaves(leaves[:20], [leaf_hash(each.raw) for each in leaves[:20]])
+            second = store.append_leaves(leaves[20:], [leaf_hash(each.raw) for each in leaves[20:]])
+            store.append_entry(Entry(0, "h", "330483", 1, b"note", 20, first, b"checkpoint"))
+        with store.transaction():
+            store.drop_leaves(first, 20)
+            again = store.append_leaves(leaves[:20], [leaf_hash(each.raw) for each in leaves[:20]])
+            mended = Entry(0, "g", "330483", 1, b"other", 20, again, b"checkpoint")
+            store.replace_entry(mended)
+        assert list(store.leaves(first, 20)) == [] and store.entries(0, 9) == [mended]
+        assert [held.raw for held in store.leaves(second, 20)] == [each.raw for each in leaves[20:]]
+        assert [held.raw for held in store.leaves(again, 20)] == [each.raw for each in leaves[:20]]
 
     def test_its_own_check_is_quiet_on_a_sound_store(self, store):
         assert store.check() == []

@@ -45,7 +45,7 @@ class RuleDesk:
     """Enforces what it can without a ledger: whose, which place in the chain, every problem at once."""
 
     chains: dict[str, list[bytes]] = field(default_factory=dict)
-    acked: list[tuple[str, int, int]] = field(default_factory=list)
+    acked: list[tuple[Any, ...]] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
     size: int = 700
 
@@ -69,8 +69,8 @@ class RuleDesk:
             chain.append(body)
             return 201, {"index": len(chain) - 1, "receipt": "proof"}
 
-    def entries(self, owner: str, after: int, notice: int) -> bytes:
-        self.acked.append((owner, after, notice))
+    def entries(self, owner: str, after: int, notice: int, root: str = "") -> bytes:
+        self.acked.append((owner, after, notice, root) if root else (owner, after, notice))
         if after > self.size:
             raise RecordError("there are fewer entries", where="after")
         return f'{{"index":{after},"leaves":0,"note":"…"}}\n{{"next":{after + 1},"notice":{notice}}}\n'.encode()
