@@ -160,7 +160,11 @@ class Hub:
             self.now,
             self.workshop,
         )
-        feeds = {code: len(each.feeds) for code, each in settings.declarations.items()}
+        feeds: dict[str, set[tuple[str, str]]] = {}
+        for declared in settings.declarations.values():
+            for feed in declared.feeds:
+                for origin in feed.origins:
+                    feeds.setdefault(origin, set()).add((declared.code, feed.name))
         self.decisions = Decisions(self.store, self.issuer(HUB), settings.kinds, self.now)
         self.crosscheck = CrossCheck(
             self.store, lambda: self.framework, settings.kinds, settings.types, settings.deadlines,

@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 from hub import freshness, record
 from hub.copies import copies
 from hub.framework import Agreement, Framework, correspondents
+from hub.freshness import Sources
 from hub.kinds import Kind
 from hub.reconcile import findings
 from hub.reconcile.deadlines import POINT, Deadline, Deadlines, DueRow, Rule, Term
@@ -54,9 +55,9 @@ class CrossCheck:
         crosswalk: Mapping[str, str],
         zone: ZoneInfo,
         key: bytes,
-        feeds: Mapping[str, int],
+        feeds: Sources,
     ) -> None:
-        """`crosswalk` gives the item code that stands for others, `feeds` how many feeds each jurisdiction declares.
+        """`crosswalk` gives the item code that stands for others, `feeds` which feeds write each jurisdiction's records.
 
         `key` makes marks that never leave the store.
         """

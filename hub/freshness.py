@@ -3,7 +3,7 @@
 A success is that of every feed: a city is as fresh as its stalest one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -20,16 +20,25 @@ class Feeds:
     newest: tuple[Pull, ...]
 
 
-def of(store: Store, member: Member, feeds: Mapping[str, int]) -> Feeds:
-    """The freshness of one member; `feeds` says how many feeds each custodial jurisdiction declares."""
+Sources = Mapping[str, Collection[tuple[str, str]]]
+"""Which feeds write an origin's records: origin -> (declaration, feed)."""
+
+
+def of(store: Store, member: Member, sources: Sources) -> Feeds:
+    """The freshness of one member by the feeds that write its records, or by its own node."""
     if member.custody == "self":
         return _node(store, member.code)
-    runs = [pull for pull in store.last_pulls() if pull.code == member.code]
-    newest = {pull.feed: pull for pull in runs}
-    good = {pull.feed: datetime.fromisoformat(pull.ended) for pull in runs if pull.state == "succeeded" and pull.ended}
-    whole = len(good) >= feeds.get(member.code, 1)
+    feeds = set(sources.get(member.code, ()))
+    runs = [pull for pull in store.last_pulls() if (pull.code, pull.feed) in feeds]
+    newest = {(pull.code, pull.feed): pull for pull in runs}
+    good = {
+        (pull.code, pull.feed): datetime.fromisoformat(pull.ended)
+        for pull in runs
+        if pull.state == "succeeded" and pull.ended
+    }
     ended = [datetime.fromisoformat(pull.ended or pull.started) for pull in newest.values()]
-    return Feeds(min(good.values()) if good and whole else None, max(ended, default=None), tuple(newest.values()))
+    whole = bool(good) and good.keys() == feeds
+    return Feeds(min(good.values()) if whole else None, max(ended, default=None), tuple(newest.values()))
 
 
 def _node(store: Store, code: str) -> Feeds:

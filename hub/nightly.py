@@ -12,7 +12,7 @@ comparison that names its real time.
 
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -184,22 +184,32 @@ class Nightly:
         framework, last = self._framework(), date.fromisoformat(nights[-1])
         agreement = framework.agreements[name]
         codes = agreement.codes(last)
-        for n, code in enumerate(codes):
-            self._hold(name, nights, token, {"step": "compare", "city": code, "done": n, "of": len(codes)})
-            if framework.members[code].custody == "self":
-                comparison.own_nodes.append(code)
-            elif code not in self._declarations:
-                comparison.not_compared.append(code)
-            else:
-                self._compare_city(name, code, comparison, progress)
-        self._hold(name, nights, token, {"step": "crosscheck", "done": len(codes), "of": len(codes)})
-        for code in codes:
+        sources = self._sources(framework, codes, comparison)
+        for n, code in enumerate(sources):
+            self._hold(name, nights, token, {"step": "compare", "city": code, "done": n, "of": len(sources)})
+            self._compare_city(name, code, comparison, progress)
+        comparison.not_compared = [code for code in comparison.not_compared if code in codes]
+        self._hold(name, nights, token, {"step": "crosscheck", "done": len(sources), "of": len(sources)})
+        for code in sorted({*codes, *sources}):
             comparison.found += self._set_aside(agreement, code, last)
         across = self._crosscheck(agreement, last, self._now(), self._store.differences(name, closed=True))
         comparison.across, comparison.not_looked_for = across.found, across.not_looked_for
         comparison.assumed = across.assumed
-        self._hold(name, nights, token, {"step": "commit", "done": len(codes), "of": len(codes)})
+        self._hold(name, nights, token, {"step": "commit", "done": len(sources), "of": len(sources)})
         return comparison
+
+    def _sources(self, framework: Framework, codes: Sequence[str], comparison: Comparison) -> list[str]:
+        """The declarations that write the members' records, once each; members that none writes are named."""
+        found = set()
+        for code in codes:
+            writers = [each.code for each in self._declarations.values() if _writes(each, [code])]
+            if framework.members[code].custody == "self":
+                comparison.own_nodes.append(code)
+            elif not writers:
+                comparison.not_compared.append(code)
+            else:
+                found.update(writers)
+        return sorted(found)
 
     def _hold(self, name: str, nights: list[str], token: str, progress: Mapping[str, Any]) -> None:
         """Renew the claims, so that a long comparison does not look like a dead one, and say how far it is."""
@@ -223,8 +233,8 @@ class Nightly:
                 reached = outcome.pull.state != "incomplete" and bool(
                     outcome.pull.state == "succeeded" or outcome.shortfalls
                 )
-            if not reached and code not in comparison.not_compared:
-                comparison.not_compared.append(code)
+            if not reached and not set(feed.origins) <= set(comparison.not_compared):
+                comparison.not_compared += [each for each in feed.origins if each not in comparison.not_compared]
                 comparison.found.append(("not_compared", (Ref(code, feed.name, feed.kind),), ()))
 
     def _set_aside(
@@ -331,6 +341,12 @@ class Nightly:
             body["repairs"] = mended
         self._kind.accept(body)
         return body
+
+
+def _writes(declaration: Declaration, origins: Iterable[str]) -> bool:
+    """Whether a declaration's feeds write records of one of these origins."""
+    wanted = set(origins)
+    return any(wanted & set(feed.origins) for feed in declaration.feeds)
 
 
 def key_of(agreement: str, night: str) -> str:

@@ -6,7 +6,7 @@ before the first success. Rule 2. The whole is the worst of its parts. Rule 3. R
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -15,7 +15,7 @@ from hub import __version__, batch, freshness, note
 from hub.canonical import b64
 from hub.copies import copies
 from hub.framework import HUB, Framework, Member
-from hub.freshness import Feeds
+from hub.freshness import Feeds, Sources
 from hub.ledger import Ledger
 from hub.nightly import Nightly
 from hub.store.base import Store
@@ -44,7 +44,7 @@ class Status:
         ledger: Ledger,
         framework: Callable[[], Framework],
         nightly: Nightly,
-        feeds: Mapping[str, int],
+        feeds: Sources,
         *,
         demo: bool,
         zone: ZoneInfo,
@@ -52,7 +52,7 @@ class Status:
         pull_every: timedelta,
         now: Callable[[], datetime],
     ) -> None:
-        """`feeds` says how many feeds each custodial jurisdiction declares."""
+        """`feeds` says which feeds write each jurisdiction's records."""
         self._ledger, self._framework, self._nightly, self._feeds = ledger, framework, nightly, feeds
         self._demo, self._zone, self._zone_name, self._every, self._now = demo, zone, zone_name, pull_every, now
         self._store: Store = ledger.store

@@ -126,8 +126,9 @@ def main() -> None:
     print(f"{found['records']:,} records, median of {found['rounds']}")
     for name, each in found["seconds"].items():
         print(f"  {name:12}{each:>9.2f} s")
-    print(f"  comparing what is the same takes {found['same_to_read']} × reading and mapping alone; with {found['changed']:,} changed")
-    print(f"  {found['changed_to_read']} ×; memory {found['mb_at_quarter']} MB at a quarter, {found['mb_at_end']} MB at the end")
+    print(f"  what is the same: {found['same_to_read']} × reading and mapping alone")
+    print(f"  with {found['changed']:,} changed: {found['changed_to_read']} ×")
+    print(f"  memory {found['mb_at_quarter']} MB at a quarter, {found['mb_at_end']} MB at the end")
 
 
 if __name__ == "__main__":

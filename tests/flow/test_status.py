@@ -82,7 +82,7 @@ def test_a_state_follows_from_the_age_of_the_last_success(town):
 
 def test_a_city_is_as_fresh_as_its_stalest_feed(town):
     ready(town)
-    town.hub.status._feeds = {**town.hub.status._feeds, FILES: 2}
+    town.hub.status._feeds = {**town.hub.status._feeds, FILES: {(FILES, "stalls"), (FILES, "second")}}
     assert jurisdiction(town)["state"] != "on_time" and jurisdiction(town)["last_success"] is None
     at = [town.clock.at - timedelta(hours=30), town.clock.at]
     for moment in at:

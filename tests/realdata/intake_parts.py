@@ -61,14 +61,21 @@ class SmallHub:
 
     def view(self) -> list[tuple[str, dict[str, Any]]]:
         """Every standing record as its origin and whole body, decoded from stored bytes and disclosures."""
+        return [(origin, body) for origin, _, body in self._standing()]
+
+    def by_id(self) -> list[tuple[str, dict[str, Any]]]:
+        """Every standing record as its id and whole body."""
+        return [(id, body) for _, id, body in self._standing()]
+
+    def _standing(self) -> list[tuple[str, str, dict[str, Any]]]:
         found = []
         for series in self.store.series():
-            for _, known in self.store.walk(series.origin, series.kind):
+            for id, known in self.store.walk(series.origin, series.kind):
                 if known.op == "put":
                     (held,) = self.store.leaves(known.number, 1)
                     parsed = record.parse(held.raw or b"")
                     fields, _ = record.reveal(parsed, held.disclosures.values())
-                    found.append((parsed.origin, self.kind.join(parsed.open, fields)))
+                    found.append((parsed.origin, id, self.kind.join(parsed.open, fields)))
         return found
 
     def audited(self) -> tuple[audit.Report, audit.Report, list[str]]:

@@ -6,6 +6,7 @@ What must come of them is worked out here by csv, json and html alone, never by 
 import csv
 import html
 import json
+import random
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -140,6 +141,38 @@ def test_the_ordinal_keeps_two_inspections_of_one_day_apart(fed: Fed) -> None:
     key = ("(1-96)", "2014-04-29")
     scores = {body["score"] for body in fed.views[1] if (body["business"], body["inspected_on"]) == key}
     assert scores == {int(row["score"]) for row in twice} == {83, 87}
+
+
+def test_fifty_edits_are_found_and_nothing_else(fed: Fed, tmp_path: Path) -> None:
+    """Scores of 50 rows changed in the other format: exactly these records are revised, each by what it was."""
+    draw = random.Random(50)
+    rows = [dict(row) for row in PORTAL_ROWS]
+    chosen = set(draw.sample(range(ROWS), 50))
+    for n in chosen:
+        rows[n]["score"] = str(int(rows[n]["score"]) + (1 if int(rows[n]["score"]) < 100 else -1))
+    path = tmp_path / "inspections_fromJSON_edited.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    hub = SmallHub(tmp_path / "hub", KIND, {ORIGIN})
+    hub.pull(FORM, DATA)
+    before = dict(hub.by_id())
+    outcome = hub.pull(PORTAL, tmp_path)
+    pull = outcome.pull
+    assert (pull.read, pull.stored, pull.unchanged, pull.retracted, pull.quarantined) == (ROWS, 50, ROWS - 50, 0, 0)
+    assert (outcome.changed.count, outcome.added.count, len({each.id for each in outcome.changed.first})) == (50, 0, 50)
+    after = dict(hub.by_id())
+    found = Counter(
+        (before[id]["business"], before[id]["inspected_on"], before[id]["score"], after[id]["score"])
+        for _, _, id in outcome.changed.first
+    )
+    assert found == Counter(
+        (PORTAL_ROWS[n]["business_id"], PORTAL_ROWS[n]["date"][:10], int(PORTAL_ROWS[n]["score"]), int(rows[n]["score"]))
+        for n in chosen
+    )
+    assert {id for id in before if before[id] != after[id]} == {each.id for each in outcome.changed.first}
+    hub.store.close()
 
 
 def test_fsck_verify_and_rebuild_agree(fed: Fed) -> None:

@@ -3,7 +3,6 @@
 What must come of them is worked out here by csv alone, never by the mapping.
 """
 
-import csv
 import re
 import shutil
 import unicodedata
@@ -14,7 +13,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from intake_parts import START, SmallHub
-from shared_data import shared
+from jp_parts import FILES, MONTHS, ORIGINS, UPDATED, Table, difference, same
 
 from adapters.declaration import load
 from adapters.declared import read_yaml
@@ -22,37 +21,13 @@ from hub.intake import Outcome
 from hub.kinds import Kind, parse_kind
 from hub.record import content_digest
 
-DATA = shared("jp_labor_bureaus")
 HERE = Path(__file__).parent
-# In the order of publication: the newest alone carries no number (025 was never kept upstream).
-FILES = [*sorted(DATA.glob("0*.tsv")), *DATA.glob("company_list_*.tsv")]
-PREFECTURES = (
-    "北海道 青森 岩手 宮城 秋田 山形 福島 茨城 栃木 群馬 埼玉 千葉 東京 神奈川 新潟 富山 "
-    "石川 福井 山梨 長野 岐阜 静岡 愛知 三重 滋賀 京都 大阪 兵庫 奈良 和歌山 鳥取 島根 "
-    "岡山 広島 山口 徳島 香川 愛媛 高知 福岡 佐賀 長崎 熊本 大分 宮崎 鹿児島 沖縄"
-)
-ORIGINS = {f"{name}労働局": f"jp-{number:02}" for number, name in enumerate(PREFECTURES.split(), 1)}
-KEY = ("管轄", "企業・事業場名称", "公表日")
-UPDATED = "最終更新日"
 ADDED, RETRACTED, EDITED, EDITED_WITH_UPDATES = 1_582, 1_515, 638, 8_576
 
-Table = dict[tuple[str, ...], dict[str, str]]
 Rows = list[tuple[str, dict[str, Any]]]
 
 
 # --- what csv alone says ---
-
-
-def table(path: Path) -> Table:
-    """A month's file by natural key, every cell as it is written."""
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file, delimiter="\t", strict=True))
-    found = {tuple(row[name] for name in KEY): row for row in rows}
-    assert len(found) == len(rows)
-    return found
-
-
-MONTHS = [table(path) for path in FILES]
 
 
 def iso(era: str) -> str:
@@ -76,10 +51,6 @@ def body(row: dict[str, str], updated: str) -> dict[str, Any]:
     }
 
 
-def same(row: dict[str, str], other: dict[str, str], *spared: str) -> bool:
-    return all(row[name] == other[name] for name in row if name not in spared)
-
-
 def expected() -> Iterator[Rows]:
     """The view after each month: its rows, each dated by the list that brought it as it now stands."""
     updated: dict[tuple[str, ...], str] = {}
@@ -89,12 +60,6 @@ def expected() -> Iterator[Rows]:
         updated = {key: updated[key] if key in kept else row[UPDATED] for key, row in month.items()}
         yield [(ORIGINS[key[0]], body(row, updated[key])) for key, row in month.items()]
         before = month
-
-
-def difference(before: Table, month: Table, *spared: str) -> tuple[int, int, int]:
-    """How many rows were added, withdrawn and edited."""
-    edited = sum(not same(row, before[key], *spared) for key, row in month.items() if key in before)
-    return len(month.keys() - before.keys()), len(before.keys() - month.keys()), edited
 
 
 def totals(*spared: str) -> tuple[int, ...]:
