@@ -529,8 +529,10 @@ class Node:
 
         What an ended agreement lets it keep is not among it.
         """
-        kind = self.kinds[FRAMEWORK_KIND]
-        framework = from_texts(texts_on_ledger(self.copy_store, kind))
+        texts = texts_on_ledger(self.copy_store, self.kinds[FRAMEWORK_KIND])
+        if not texts:  # Nothing that came with the copy says yet what it may hold.
+            return []
+        framework = from_texts(texts)
         on, kept = self._now().date(), self._kept()
         found: dict[tuple[str, str], tuple[set[str], int]] = {}
         for entry in entries(self.copy):
