@@ -20,7 +20,7 @@ import msgspec
 
 from adapters.base import Look, Mapped, Refuse, Retry, Row
 from adapters.declaration import Declaration, Feed
-from adapters.mapping import Mapper
+from adapters.mapping import ORDINAL, Mapper
 from hub import batch, record
 from hub.batch import Chain
 from hub.canonical import b64url
@@ -30,7 +30,7 @@ from hub.ledger import Ledger, Submission, leaf_hashes
 from hub.note import Signer
 from hub.record import Leaf, Plain
 from hub.store.base import Known, Pull, Quarantined, Scan
-from hub.workshop import Workshop, prepare
+from hub.workshop import Sifted, Workshop, prepare
 
 BATCH_RECORDS = 1_000
 BATCH_BYTES = 7 << 20
@@ -38,6 +38,7 @@ MOST_QUARANTINED = 5_000
 SMALL = 10
 NAMED = 1_000
 AHEAD = 3
+SIFT_FROM = 1_000
 TWICE = "the same key stands twice with different content"
 
 Clock = Callable[[], datetime]
@@ -81,15 +82,15 @@ class Issuer:
     def __init__(
         self, ledger: Ledger, origin: str, signers: Sequence[Signer], id_key: bytes, digest_key: bytes, now: Clock
     ) -> None:
-        self.ledger, self.origin = ledger, origin
-        self._signers, self._id_key, self._digest_key, self._now = signers, id_key, digest_key, now
+        self.ledger, self.origin, self.id_key = ledger, origin, id_key
+        self._signers, self._digest_key, self._now = signers, digest_key, now
 
     def draft(self, kind: Kind, source_key: str, body: dict[str, Any]) -> Draft:
         """The draft of a body that its kind accepted."""
         return Draft(kind, self.id_of(kind.name, source_key), record.plain(self._digest_key, kind, body))
 
     def id_of(self, kind: str, source_key: str) -> str:
-        return record.record_id(self._id_key, kind, source_key)
+        return record.record_id(self.id_key, kind, source_key)
 
     def known(self, drafts: Sequence[Draft]) -> dict[tuple[str, str], Known]:
         """The current revisions of the drafts' records, by kind and id."""
@@ -225,6 +226,7 @@ class Intake:
         """`workshop` prepares records in other processes; without one everything is done here."""
         self.ledger, self.store, self.kinds, self._issuer = ledger, ledger.store, kinds, issuer
         self._digest_key, self._secret, self._now, self._workshop = digest_key, secret, now, workshop
+        self.sifts = workshop is not None and workshop.size > 0
 
     def run(
         self,
@@ -256,6 +258,16 @@ class Intake:
                 run.stop("failed", str(error))
                 raise
         return run.outcome
+
+    def sift(
+        self, plan: bytes, kind: str, id_keys: Mapping[str, bytes], rows: Sequence[Row]
+    ) -> "Future[Sifted | None]":
+        """Rows as the workshop sees them at a first look; None where there is none."""
+        if self._workshop is not None and self.sifts:
+            return self._workshop.sift(plan, kind, id_keys, [row.data for row in rows])
+        done: Future[Sifted | None] = Future()
+        done.set_result(None)
+        return done
 
     def prepare(self, kind: Kind, bodies: Sequence[dict[str, Any]]) -> "Future[list[Plain | list[Problem]]]":
         """Check, digest and encode bodies, in the workshop where there is one."""
@@ -299,6 +311,90 @@ class Intake:
         return counts
 
 
+class _Sieve:
+    """Lets through to the ordinary path what a whole read must look at closely; what the ledger holds as it is, is counted.
+
+    Rows are mapped and digested in the workshop. Held back is only a row whose record stands with the same content, the first
+    of its key in this read: the ordinary path would make nothing of it.
+    """
+
+    MOST_PASSED = 100_000
+
+    def __init__(self, run: "_Run", plan: bytes) -> None:
+        self._run, self._plan, self._open = run, plan, True
+        self._rows: list[Row] = []
+        self._ahead: deque[tuple[list[Row], Future[Sifted | None]]] = deque()
+        self._passed: set[tuple[str, str]] = set()
+        self._id_keys = {origin: run._issuer(origin).id_key for origin in run.feed.origins}
+
+    @classmethod
+    def of(cls, run: "_Run") -> "_Sieve | None":
+        """A sieve for a run that has anything to hold back: a whole read of a feed that the ledger holds records of."""
+        feed, store = run.feed, run.intake.store
+        if run.incremental or ORDINAL in feed.key or not run.intake.sifts:
+            return None
+        standing = sum(each.standing for each in store.series() if each.kind == feed.kind and each.origin in feed.origins)
+        if standing < SIFT_FROM:
+            return None
+        return cls(run, msgspec.msgpack.encode(feed.plan))
+
+    def take(self, rows: Sequence[Row], scan: Scan) -> None:
+        self._rows += rows
+        while len(self._rows) >= BATCH_RECORDS:
+            part, self._rows = self._rows[:BATCH_RECORDS], self._rows[BATCH_RECORDS:]
+            self._send(part, scan)
+
+    def finish(self, scan: Scan) -> None:
+        """Everything taken goes one way or the other."""
+        self._send(self._rows, scan)
+        self._rows = []
+        while self._ahead:
+            self._settle(scan)
+
+    def _send(self, rows: list[Row], scan: Scan) -> None:
+        if rows:
+            run = self._run
+            self._ahead.append((rows, run.intake.sift(self._plan, run.kind.name, self._id_keys, rows)))
+        while len(self._ahead) > AHEAD:
+            self._settle(scan)
+
+    def _settle(self, scan: Scan) -> None:
+        rows, future = self._ahead.popleft()
+        sifted = future.result() if self._open else None
+        if sifted is None:
+            held: set[int] = set()
+        else:
+            held = self._held(sifted, scan)
+            self._run.outcome.leftovers += Counter(sifted.leftovers)
+        for n, row in enumerate(rows):
+            if n not in held:
+                self._run._take(row, scan)
+        if len(self._passed) > self.MOST_PASSED:
+            # Much changed: from here on everything takes the ordinary path, and memory stays flat.
+            self._open, self._passed = False, set()
+
+    def _held(self, sifted: Sifted, scan: Scan) -> set[int]:
+        """The places of rows that need nothing more."""
+        run, first = self._run, dict[str, dict[str, tuple[int, bytes, int]]]()
+        seen = [(n, each) for n, each in enumerate(sifted.rows) if each is not None]
+        for n, (origin, id, digest, size) in seen:
+            if (origin, id) not in self._passed:
+                first.setdefault(origin, {}).setdefault(id, (n, digest, size))
+        held: set[int] = set()
+        for origin, rows in first.items():
+            known = run.intake.store.known(origin, run.kind.name, list(rows))
+            same = [id for id, row in rows.items() if id in known and known[id].op == "put" and known[id].digest == row[1]]
+            met = scan.add(origin, run.kind.name, same)
+            kept = [rows[id] for id in same if id not in met]
+            held.update(row[0] for row in kept)
+            run.outcome.bytes += sum(row[2] for row in kept)
+            run.read_rows[origin] += len(kept)
+            run.met_again[origin] += len(kept)
+            run.unchanged += len(kept)
+        self._passed.update((origin, id) for n, (origin, id, _, _) in seen if n not in held)
+        return held
+
+
 class _Run:
     """The state of one run: counts, the drafts gathered so far, the rows set aside."""
 
@@ -317,25 +413,32 @@ class _Run:
         self.aside: list[Quarantined] = []
         self.marks: set[str] = set()
         self.issuers: dict[str, Issuer] = {}
+        self.sieve: _Sieve | None = None
 
     # --- reading ---
 
     def read(self, pages: Iterator[Any], scan: Scan) -> str | None:
         """Read every page; gives the cursor reached."""
         cursor = None
+        self.sieve = _Sieve.of(self)
         for page in pages:
             self.read_count += len(page.rows)
-            for row in page.rows:
-                self._take(row, scan)
+            if self.sieve is not None:
+                self.sieve.take(page.rows, scan)
+            else:
+                for row in page.rows:
+                    self._take(row, scan)
             if len(self.marks) > MOST_QUARANTINED:
                 what = f"more than {MOST_QUARANTINED} rows were refused"
                 raise Look(page.rows[-1].where, what, "check the declaration against the source")
             cursor = page.cursor or cursor
             if self.progress:
                 self.progress(self.outcome.pull.code, self.feed.name, self.read_count)
+        if self.sieve is not None:
+            self.sieve.finish(scan)
         self._flush(scan)
         self._retry(scan)
-        self.outcome.leftovers = self.mapper.leftovers
+        self.outcome.leftovers += self.mapper.leftovers
         return cursor
 
     def _retry(self, scan: Scan) -> None:
@@ -431,7 +534,7 @@ class _Run:
                 continue
             self.read_rows[mapped.origin] += 1
             if content is not None:
-                self.outcome.bytes += len(content.open) + sum(map(len, filter(None, content.groups.values())))
+                self.outcome.bytes += content.size
             id = self._issuer(mapped.origin).id_of(self.kind.name, mapped.key)
             draft = Draft(self.kind, id, content, "withdrawn" if content is None else "")
             drafts.setdefault(mapped.origin, []).append((draft, row))
@@ -559,6 +662,8 @@ class _Run:
     def stop(self, state: str, problem: str, scan: Scan | None = None) -> None:
         """The read broke off: what was read (with its `scan`) is stored, the cursor stays, nothing counts as absent."""
         if scan is not None:
+            if self.sieve is not None:
+                self.sieve.finish(scan)
             self._flush(scan)
         with self.intake.store.transaction():
             self._close(state, problem)

@@ -64,8 +64,7 @@ class KindLike(Protocol):
     def accept(self, body: dict[str, Any]) -> None: ...
     def split(self, body: dict[str, Any]) -> tuple[dict[str, Any], dict[str, dict[str, Any] | None]]: ...
     def join(self, open_: Mapping[str, Any], groups: Mapping[str, Mapping[str, Any] | None]) -> dict[str, Any]: ...
-    @property
-    def volatile(self) -> Mapping[str, frozenset[str]]: ...
+    def essence(self, body: Mapping[str, Any]) -> bytes: ...
     @property
     def masks(self) -> Mapping[str, Any]: ...
     def placed(
@@ -142,45 +141,28 @@ class Plain(NamedTuple):
     groups: dict[str, bytes | None]
     digest: bytes
 
+    @property
+    def size(self) -> int:
+        """How many bytes the content has."""
+        return len(self.open) + sum(map(len, filter(None, self.groups.values())))
+
 
 def plain(digest_key: bytes, kind: KindLike, body: dict[str, Any]) -> Plain:
     """Split and encode a body that its kind accepted, once for both its digest and its seal."""
     open_, groups = kind.split(body)
     opened = encode(open_)
     encoded = {group: None if fields is None else encode(fields) for group, fields in groups.items()}
-    return Plain(opened, encoded, _digest(digest_key, kind, open_, groups, opened, encoded))
+    return Plain(opened, encoded, content_digest(digest_key, kind, body))
 
 
 def content_digest(digest_key: bytes, kind: KindLike, body: dict[str, Any]) -> bytes:
     """The keyed digest, 16 bytes, that tells whether a record's plain content changed."""
-    return plain(digest_key, kind, body).digest
+    return essence_digest(digest_key, kind, kind.essence(body))
 
 
-def _digest(
-    digest_key: bytes,
-    kind: KindLike,
-    open_: Mapping[str, Any],
-    groups: Mapping[str, Mapping[str, Any] | None],
-    opened: bytes,
-    encoded: Mapping[str, bytes | None],
-) -> bytes:
-    """HMAC over the kind's name and each part's canonical bytes without volatile fields; masks follow from the rest.
-
-    The parts are joined by a NUL, which canonical JSON never holds.
-    """
-    volatile = kind.volatile
-    parts = [kind.name.encode(), _lasting(open_, volatile["open"]) if "open" in volatile else opened]
-    for group in kind.groups:
-        if group not in kind.masks:
-            fields, raw = groups.get(group), encoded.get(group)
-            if fields is not None and group in volatile:
-                raw = _lasting(fields, volatile[group])
-            parts.append(raw or b"{}")
-    return hmac.digest(digest_key, b"\0".join(parts), "sha256")[:16]
-
-
-def _lasting(fields: Mapping[str, Any], volatile: frozenset[str]) -> bytes:
-    return encode({name: value for name, value in fields.items() if name not in volatile})
+def essence_digest(digest_key: bytes, kind: KindLike, essence: bytes) -> bytes:
+    """The content digest of what counts of a body as its content."""
+    return hmac.digest(digest_key, kind.name.encode() + b"\0" + essence, "sha256")[:16]
 
 
 def seal(kind: KindLike, content: Plain, *, origin: str, id: str, rev: int, at: str, salt: Callable[[], str]) -> Leaf:
@@ -230,17 +212,10 @@ def parse(raw: bytes) -> Record:
 
 def reveal(record: Record, disclosures: Iterable[str]) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     """The fields and the disclosure text of each disclosed group; RecordError where one does not fit the record."""
-    fields, texts, _ = _reveal(record, disclosures)
-    return fields, texts
-
-
-def _reveal(
-    record: Record, disclosures: Iterable[str]
-) -> tuple[dict[str, dict[str, Any]], dict[str, str], dict[str, bytes]]:
     group_of = {digest: group for group, digest in record.sealed.items() if digest is not None}
     fields: dict[str, dict[str, Any]] = {}
     texts: dict[str, str] = {}
-    raws: dict[str, bytes] = {}
+    raws: list[bytes] = []
     opened: list[tuple[str, str, dict[str, Any]]] = []
     for text in disclosures:
         plain = text.encode("ascii", "replace")
@@ -255,11 +230,12 @@ def _reveal(
         if parts[1] != group or len(parts[0]) != 22 or raw[24:27] != b'","':
             raise RecordError("salt or group name does not fit", where=f"disclosure {group}")
         opened.append(parts)
-        fields[group], texts[group], raws[group] = parts[2], text, raw
+        raws.append(raw)
+        fields[group], texts[group] = parts[2], text
     # All at once: each is a whole JSON list, so the row of them is canonical exactly when each one is.
-    if encode(opened) != b"[" + b",".join(raws.values()) + b"]":
+    if encode(opened) != b"[" + b",".join(raws) + b"]":
         raise RecordError("not canonical JSON (RFC 8785)", where="disclosure")
-    return fields, texts, raws
+    return fields, texts
 
 
 def receive(
@@ -275,18 +251,17 @@ def receive(
     kind = kinds.get(record.kind)
     if kind is None and complete:
         raise RecordError("a kind that is not taken here", where="kind", mend=f"known: {', '.join(sorted(kinds))}")
-    fields, texts, raws = _reveal(record, disclosures)
+    fields, texts = reveal(record, disclosures)
     if kind is None:
         return Leaf(raw, texts, record.origin, record.kind, record.id, record.rev, record.op, None)
     if tuple(sorted(record.sealed)) != tuple(sorted(kind.groups)):
         raise RecordError(f"not the groups of {kind.name}", where="record", mend="name every group; null where empty")
     digest = None
     if record.op == "put" and len(fields) == len(record.sealed) - list(record.sealed.values()).count(None):
+        body = kind.join(record.open, fields)
         if complete:
-            _check_body(kind, record, fields)
-        # A disclosure is ["<22>","<group>",{fields}]: the bytes of its fields need no encoding again.
-        encoded = {group: raws[group][len(group) + 29 : -1] for group in fields}
-        digest = _digest(digest_key, kind, record.open, fields, encode(record.open), encoded)
+            _check_body(kind, record, fields, body)
+        digest = content_digest(digest_key, kind, body)
     elif complete and record.op == "put":
         raise RecordError("a group is not disclosed", where="record", mend="send the disclosure of every group")
     else:
@@ -312,8 +287,7 @@ def receive_all(
     return [] if problems else leaves, problems
 
 
-def _check_body(kind: KindLike, record: Record, fields: dict[str, dict[str, Any]]) -> None:
-    body = kind.join(record.open, fields)
+def _check_body(kind: KindLike, record: Record, fields: dict[str, dict[str, Any]], body: dict[str, Any]) -> None:
     kind.accept(body)
     if not kind.placed(body, record.open, fields):
         raise RecordError(

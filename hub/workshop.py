@@ -1,7 +1,8 @@
 """More processes for the pure work on records: checking what is pushed, preparing what is pulled.
 
 Validating and hashing records takes most of an ingest's time and one core; with workers the other cores share it, and
-the hub's own process keeps the network, the ledger and the store.
+the hub's own process keeps the network, the ledger and the store. On a whole comparison they also map the rows and digest
+them: what the ledger holds as it is needs nothing more.
 Rule 1. Plain data in, plain data out, through pipes: a worker opens no store and no connection, and writes no file.
 Rule 2. A worker ends with its parent: the end of its input is its end. One that died is replaced, and the work it held
 is done here.
@@ -13,22 +14,27 @@ import os
 import queue
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import msgspec
 
+from adapters.base import Refuse, Row
+from adapters.mapping import Mapper, Plan
 from hub import record
 from hub.errors import KindError, Problem
 from hub.kinds import Kind, load_kinds
 from hub.record import Leaf, Plain
 
 FEW = 100
+MOST_SIFTERS = 8
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
+_plan = msgspec.msgpack.Decoder(Plan).decode
 
 Records = Sequence[tuple[bytes, list[str]]]
 
@@ -43,6 +49,41 @@ def prepare(kind: Kind, digest_key: bytes, bodies: Sequence[dict[str, Any]]) -> 
         except KindError as error:
             found.append(list(error.problems))
     return found
+
+
+class Sifted(NamedTuple):
+    """Rows as what they are held against the ledger by: origin, id, content digest and bytes; None where one must be looked at.
+
+    `leftovers` counts the columns that nobody mapped.
+    """
+
+    rows: list[tuple[str, str, bytes, int] | None]
+    leftovers: dict[str, int]
+
+
+class Sifter:
+    """Maps rows of one feed and digests them; a row that needs a closer look is None."""
+
+    def __init__(self, plan: bytes, kind: Kind, digest_key: bytes) -> None:
+        self._mapper, self._kind, self._digest_key = Mapper(_plan(plan)), kind, digest_key
+        self._told: Counter[str] = Counter()
+
+    def __call__(self, id_keys: Mapping[str, bytes], rows: Sequence[Mapping[str, Any]]) -> Sifted:
+        found = [self._row(id_keys, data) for data in rows]
+        leftovers = Counter(self._mapper.leftovers)
+        fresh, self._told = leftovers - self._told, leftovers
+        return Sifted(found, dict(fresh))
+
+    def _row(self, id_keys: Mapping[str, bytes], data: Mapping[str, Any]) -> tuple[str, str, bytes, int] | None:
+        try:
+            mapped = self._mapper(Row(data, ""))
+            if mapped.retract:
+                return None
+            id = record.record_id(id_keys[mapped.origin], self._kind.name, mapped.key)
+            essence = self._kind.essence(mapped.body)
+        except (Refuse, KeyError, TypeError, ValueError):
+            return None
+        return mapped.origin, id, record.essence_digest(self._digest_key, self._kind, essence), len(essence)
 
 
 class _Worker:
@@ -140,6 +181,22 @@ class Workshop:
         return [Plain(*each) if good else [Problem(*told) for told in each] for good, each in _decode(answer)]
 
 
+    def sift(
+        self, plan: bytes, kind: str, id_keys: Mapping[str, bytes], rows: Sequence[Mapping[str, Any]]
+    ) -> "Future[Sifted | None]":
+        """Rows of a feed as `Sifted`, at work while the caller goes on reading; None where no worker could do it."""
+        return self._threads.submit(self._sift, plan, kind, id_keys, rows)
+
+    def _sift(
+        self, plan: bytes, kind: str, id_keys: Mapping[str, bytes], rows: Sequence[Mapping[str, Any]]
+    ) -> Sifted | None:
+        answer = self._ask(("sift", plan, kind, dict(id_keys), rows)) if self.size else None
+        if answer is None:
+            return None
+        found, leftovers = _decode(answer)
+        return Sifted([None if each is None else tuple(each) for each in found], leftovers)
+
+
 # --- the other end ---
 
 
@@ -157,9 +214,29 @@ def _receive(pipe: IO[bytes]) -> bytes:
     return data
 
 
-def _answer(kinds: Mapping[str, Kind], digest_key: bytes, question: Any) -> Any:
+class _Bench:
+    """What a worker keeps between questions: the feeds it has mapped rows of, a few of them."""
+
+    def __init__(self, kinds: Mapping[str, Kind], digest_key: bytes) -> None:
+        self.kinds, self.digest_key = kinds, digest_key
+        self._sifters: dict[tuple[bytes, str], Sifter] = {}
+
+    def sifter(self, plan: bytes, kind: str) -> Sifter:
+        found = self._sifters.get((plan, kind))
+        if found is None:
+            if len(self._sifters) >= MOST_SIFTERS:
+                self._sifters.clear()
+            found = self._sifters[plan, kind] = Sifter(plan, self.kinds[kind], self.digest_key)
+        return found
+
+
+def _answer(bench: _Bench, question: Any) -> Any:
+    kinds, digest_key = bench.kinds, bench.digest_key
     if question[0] == "ready":
         return True
+    if question[0] == "sift":
+        _, plan, kind, id_keys, rows = question
+        return bench.sifter(plan, kind)(id_keys, rows)
     if question[0] == "receive":
         _, taken, records = question
         leaves, problems = record.receive_all({name: kinds[name] for name in taken}, records, digest_key)
@@ -174,13 +251,13 @@ def main(folder: str) -> None:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     digest_key = _receive(sys.stdin.buffer)
-    kinds = load_kinds(Path(folder))
+    bench = _Bench(load_kinds(Path(folder)), digest_key)
     while True:
         try:
             question = _decode(_receive(sys.stdin.buffer))
         except (EOFError, KeyboardInterrupt):
             return
-        _send(answers, _encode(_answer(kinds, digest_key, question)))
+        _send(answers, _encode(_answer(bench, question)))
 
 
 if __name__ == "__main__":

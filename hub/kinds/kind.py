@@ -8,11 +8,13 @@ hot path, nor keep a body.
 
 from collections.abc import Callable, Mapping
 from functools import cached_property
+from hashlib import sha256
 from operator import itemgetter
 from typing import Annotated, Any, Literal
 
 import msgspec
 
+from hub.canonical import encode
 from hub.errors import KindError, Problem
 from hub.kinds import explain
 from hub.kinds.checkdigits import is_birthplace, is_resident_id
@@ -43,12 +45,6 @@ class Kind:
         self.groups: tuple[str, ...] = tuple(sorted(group_labels))
         self._struct = _struct("Body", fields)
         self._shapes: dict[tuple[str, ...], Shape] = {}
-        # Where the fields whose change alone is no new revision stand: "open" or a group -> their names.
-        self.volatile: Mapping[str, frozenset[str]] = {
-            home: names
-            for home in ("open", *self.groups)
-            if (names := frozenset(f.name for f in fields.values() if f.volatile and f.group == home))
-        }
         self._homes = {
             home: frozenset(f.name for f in fields.values() if f.group == home) for home in ("open", *self.groups)
         }
@@ -78,6 +74,13 @@ class Kind:
                 self._shapes.clear()
             found = self._shapes[names] = Shape(self, names)
         return found
+
+    def essence(self, body: Body) -> bytes:
+        """What of a body counts as its content: which field stands in which group, and canonical JSON without volatile ones.
+
+        The same fields in another order are the same; a field that moves to another group is another content.
+        """
+        return self._shape(body).essence(body)
 
     def split(self, body: Body) -> tuple[dict[str, Any], dict[str, Group]]:
         """A valid body as (open fields, fields of every group).
@@ -189,7 +192,7 @@ class Shape:
     on values: the tests, the rules that its fields can break at all, and where each field goes.
     """
 
-    __slots__ = ("_arrays", "_lists", "_rules", "_sealed", "_tests", "_texts", "masks")
+    __slots__ = ("_arrays", "_layout", "_lists", "_rules", "_sealed", "_tests", "_texts", "_volatile", "masks")
 
     def __init__(self, kind: Kind, names: tuple[str, ...]) -> None:
         fields, present = {name: kind.fields[name] for name in names}, frozenset(names)
@@ -204,6 +207,18 @@ class Shape:
             if (inside := tuple(name for name, field in fields.items() if field.group == group))
         )
         self.masks = tuple((group, mask.within(present)) for group, mask in kind.masks.items())
+        self._volatile = tuple(name for name, field in fields.items() if field.volatile)
+        lasting = sorted(f"{name} {field.group}" for name, field in fields.items() if not field.volatile)
+        self._layout = sha256("\n".join(lasting).encode()).digest()[:16]
+
+    def essence(self, body: Body) -> bytes:
+        """Where the lasting fields stand, in 16 bytes, and their canonical JSON."""
+        if self._volatile:
+            rest = dict(body)
+            for name in self._volatile:
+                del rest[name]
+            return self._layout + encode(rest)
+        return self._layout + encode(body)
 
     def judge(self, body: Body, fields: Mapping[str, Field]) -> bool:
         """Whether a body of the right form is valid."""

@@ -110,6 +110,12 @@ class _Scan:
     def add(self, origin: str, kind: str, ids: Sequence[str]) -> set[str]:
         db = self._store._db()
         name, wanted = f"{origin}/{kind}", json.dumps(list(ids))
+        try:
+            # Most often none was met before: one statement, which is all or nothing.
+            db.execute("INSERT INTO temp.seen SELECT ?, value FROM json_each(?)", (name, wanted))
+            return set()
+        except engine.sqlite3.IntegrityError:
+            pass
         rows = db.execute(
             "SELECT value FROM json_each(?) CROSS JOIN temp.seen ON name = ? AND seen.id = value", (wanted, name)
         )

