@@ -10,7 +10,7 @@ file it is given, and never builds an object that a tag names.
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -194,6 +194,22 @@ class Code(fields.Field[str]):
         if not value:
             raise marshmallow.ValidationError("an empty code")
         return value
+
+
+class Read(fields.Field[Any]):
+    """Text read by a function; its ValueError becomes a problem that says what was expected."""
+
+    def __init__(self, read: Callable[[str], Any], expected: str, **options: Any) -> None:
+        super().__init__(**options)
+        self._read, self._expected = read, expected
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        try:
+            if isinstance(value, str):
+                return self._read(value)
+        except ValueError:
+            pass
+        raise marshmallow.ValidationError(f"expected {self._expected}")
 
 
 class Span(fields.Field[timedelta]):

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, Protocol
 
 from marshmallow import Schema, ValidationError, fields, validate
 
-from adapters.declared import Code, DeclarationError, Doc, check, did_you_mean
+from adapters.declared import Code, DeclarationError, Doc, Read, check, did_you_mean
 from hub.canonical import decode, encode, unb64
 from hub.errors import RecordError
 from hub.note import parse_vkey
@@ -518,22 +518,6 @@ def _share_of(read: Mapping[str, Any]) -> Share:
 # --- the shape of framework.yaml ---
 
 
-class _Read(fields.Field[Any]):
-    """Text read by a function; ValueError becomes a problem that says what was expected."""
-
-    def __init__(self, read: Callable[[str], Any], expected: str, **options: Any) -> None:
-        super().__init__(**options)
-        self._read, self._expected = read, expected
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> Any:
-        try:
-            if isinstance(value, str):
-                return self._read(value)
-        except (ValueError, RecordError):
-            pass
-        raise ValidationError(f"expected {self._expected}")
-
-
 def _day(text: str) -> date:
     if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
         raise ValueError
@@ -553,22 +537,28 @@ def _plain_span(text: str) -> Term:
 
 
 def _pin(text: str) -> str:
-    unb64(text, 32)
+    try:
+        unb64(text, 32)
+    except RecordError as error:
+        raise ValueError from error
     return text
 
 
 def _vkey(text: str) -> str:
-    return str(parse_vkey(text))
+    try:
+        return str(parse_vkey(text))
+    except RecordError as error:
+        raise ValueError from error
 
 
 def day_field(**options: Any) -> fields.Field[Any]:
     """A date such as 2022-05-01."""
-    return _Read(_day, "a date like 2022-05-01", **options)
+    return Read(_day, "a date like 2022-05-01", **options)
 
 
 def span_field(**options: Any) -> fields.Field[Any]:
     """A term that takes no calendar, such as "30 minutes" or "24 hours"."""
-    return _Read(_plain_span, 'a time like "30 minutes", "24 hours" or "10 days"', **options)
+    return Read(_plain_span, 'a time like "30 minutes", "24 hours" or "10 days"', **options)
 
 
 def line_field(**options: Any) -> fields.Field[Any]:
@@ -612,8 +602,8 @@ class _MemberYaml(Schema):
     name = fields.Nested(NameYaml, required=True)
     tier = fields.String(required=True, validate=validate.OneOf(TIERS))
     custody = fields.String(required=True, validate=validate.OneOf(CUSTODIES))
-    first_key = _Read(_pin, "the base64 SHA-256 of the member's first key/v1 text (44 characters)", required=False)
-    http_keys = fields.List(_Read(_vkey, "a vkey as `keys list` prints it: name+id+base64"))
+    first_key = Read(_pin, "the base64 SHA-256 of the member's first key/v1 text (44 characters)", required=False)
+    http_keys = fields.List(Read(_vkey, "a vkey as `keys list` prints it: name+id+base64"))
 
 
 class _StayYaml(Schema):
@@ -662,7 +652,7 @@ class _AgreementYaml(Schema):
     basis = line_field(required=True)
     in_force = day_field(required=True)
     until = day_field()
-    night = _Read(_clock, 'a time of day in quotes like "02:00"', required=True)
+    night = Read(_clock, 'a time of day in quotes like "02:00"', required=True)
     time_zone = line_field(load_default="Asia/Shanghai")
     freshness = span_field(required=True)
     when_ended = fields.String(required=True, validate=validate.OneOf(("keep", "erase")))
@@ -670,7 +660,7 @@ class _AgreementYaml(Schema):
     shares = fields.List(fields.Nested(_ShareYaml), required=True)
     deadlines = fields.Dict(
         keys=fields.String(),
-        values=_Read(parse_term, 'a term like "10 days", "5 working days" or "24 hours"'),
+        values=Read(parse_term, 'a term like "10 days", "5 working days" or "24 hours"'),
         load_default=dict,
     )
     reconcile = fields.Nested(_ReconcileYaml)

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import chinese_calendar
-from marshmallow import Schema, ValidationError, fields, validate
+from marshmallow import Schema, fields, validate
 
-from adapters.declared import DeclarationError, Doc, check, did_you_mean
+from adapters.declared import DeclarationError, Doc, Read, check, did_you_mean
 from hub.kinds.vocabulary import Condition
 from hub.reconcile.types import TYPES
 from hub.reconcile.worklist import Point
@@ -237,22 +237,8 @@ def due_list(rows: Iterable[DueRow], states: Sequence[str] = ("passed", "near"))
 # --- the shape of deadlines.yaml ---
 
 
-class _Read(fields.Field[Any]):
-    def __init__(self, read: Callable[[str], Any], expected: str, **options: Any) -> None:
-        super().__init__(**options)
-        self._read, self._expected = read, expected
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> Any:
-        try:
-            if isinstance(value, str):
-                return self._read(value)
-        except ValueError:
-            pass
-        raise ValidationError(f"expected {self._expected}")
-
-
 def _term_field(**options: Any) -> fields.Field[Any]:
-    return _Read(parse_term, 'a term like "10 days", "5 working days" or "24 hours"', **options)
+    return Read(parse_term, 'a term like "10 days", "5 working days" or "24 hours"', **options)
 
 
 def _line(**options: Any) -> fields.String:
@@ -280,8 +266,8 @@ class _RuleYaml(Schema):
 
 
 class _YearYaml(Schema):
-    holidays = fields.List(_Read(date.fromisoformat, "a date like 2027-01-01"), load_default=list)
-    workdays = fields.List(_Read(date.fromisoformat, "a date like 2027-01-01"), load_default=list)
+    holidays = fields.List(Read(date.fromisoformat, "a date like 2027-01-01"), load_default=list)
+    workdays = fields.List(Read(date.fromisoformat, "a date like 2027-01-01"), load_default=list)
 
 
 class _FileYaml(Schema):
