@@ -8,7 +8,6 @@ Memory stays flat: rows are handled in batches and the keys met are kept in the 
 """
 
 import hmac
-import os
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -23,14 +22,13 @@ from adapters.declaration import Declaration, Feed
 from adapters.mapping import ORDINAL, Mapper
 from hub import batch, record
 from hub.batch import Chain
-from hub.canonical import b64url
 from hub.errors import ForkError, HubError, KeyRefused, KindError, Problem
 from hub.kinds import Kind
 from hub.ledger import Ledger, Submission, leaf_hashes
 from hub.note import Signer
 from hub.record import Leaf, Plain
 from hub.store.base import Known, Pull, Quarantined, Scan
-from hub.workshop import Sifted, Workshop, prepare
+from hub.workshop import Sifted, Workshop, prepare, salts
 
 BATCH_RECORDS = 1_000
 BATCH_BYTES = 7 << 20
@@ -48,18 +46,6 @@ Progress = Callable[[str, str, int], None]
 def stamp(moment: datetime) -> str:
     """A time as records and notes write it."""
     return moment.isoformat(timespec="seconds")
-
-
-def salts() -> Callable[[], str]:
-    """Draws 128 fresh bits as base64url, from the system's generator, some thousands at a time."""
-
-    def draw() -> Iterator[str]:
-        while True:
-            block = os.urandom(16 * 1024)
-            text = b"".join([b64url(block[n : n + 16]) for n in range(0, len(block), 16)]).decode()
-            yield from [text[n : n + 22] for n in range(0, len(text), 22)]
-
-    return draw().__next__
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,11 +135,15 @@ def record_id(id_key: bytes, kind: str, source_key: str) -> str:
 
 
 class Plain(NamedTuple):
-    """A body ready to be sealed: canonical bytes of its open fields and of each group's, and its content digest."""
+    """A body ready to be sealed: canonical bytes of its open fields and of each group's, and its content digest.
+
+    `sealed` are each group's digest and disclosure where they are made already: for one revision, with salts of its own.
+    """
 
     open: bytes
     groups: dict[str, bytes | None]
     digest: bytes
+    sealed: tuple[dict[str, str | None], dict[str, str]] | None = None
 
     @property
     def size(self) -> int:
@@ -165,8 +169,8 @@ def essence_digest(digest_key: bytes, kind: KindLike, essence: bytes) -> bytes:
     return hmac.digest(digest_key, kind.name.encode() + b"\0" + essence, "sha256")[:16]
 
 
-def seal(kind: KindLike, content: Plain, *, origin: str, id: str, rev: int, at: str, salt: Callable[[], str]) -> Leaf:
-    """Seal what `plain` prepared; `salt` draws 128 fresh bits as base64url."""
+def close_groups(content: Plain, salt: Callable[[], str]) -> tuple[dict[str, str | None], dict[str, str]]:
+    """Each group's digest (None where it is empty) and disclosure; `salt` draws 128 fresh bits as base64url."""
     sealed: dict[str, str | None] = {}
     disclosures = {}
     for group, fields in content.groups.items():
@@ -177,6 +181,12 @@ def seal(kind: KindLike, content: Plain, *, origin: str, id: str, rev: int, at: 
             text = b64url(b'["%b","%b",%b]' % (salt().encode(), group.encode(), fields))
             sealed[group] = b64url(sha256(text).digest()).decode()
             disclosures[group] = text.decode()
+    return sealed, disclosures
+
+
+def seal(kind: KindLike, content: Plain, *, origin: str, id: str, rev: int, at: str, salt: Callable[[], str]) -> Leaf:
+    """Seal what `plain` prepared; `salt` draws 128 fresh bits as base64url."""
+    sealed, disclosures = content.sealed or close_groups(content, salt)
     raw = encode(_Sealed(at, id, kind.name, "put", msgspec.Raw(content.open), origin, rev, salt(), sealed))
     return Leaf(raw, disclosures, origin, kind.name, id, rev, "put", content.digest)
 

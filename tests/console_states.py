@@ -300,3 +300,31 @@ STATES: dict[str, Callable[[], dict[str, Any]]] = {
     "forty": forty,
     "hostile": hostile,
 }
+
+
+HOSTILE = "<script>alert(1)</script>"
+
+
+class Reports:
+    """A night's report as the console is given it: of each severity one, a pair, text that would be markup."""
+
+    def __call__(self, agreement: str, night: str) -> dict[str, Any]:
+        words = {name: {"zh": f"甲 {HOSTILE}", "en": f"a {HOSTILE}"} for name in ("label", "clause", "step")}
+        rows: list[dict[str, Any]] = [
+            {"type": "double_penalty", "severity": severity, "origin": "330483", "kind": "case/1", "id": "A" * 22,
+             "difference": "0" * 24, "state": "opened"} | words
+            for severity in ("high", "medium", "low")
+        ]  # fmt: skip
+        rows[0] |= {"other_origin": "330503", "other_kind": "case/1", "other_id": "B" * 22}
+        rows.append({"type": "of another version", "severity": "odd", "origin": "330483", "kind": "x/1", "id": "c"})
+        return {
+            "agreement": agreement, "night": night, "name": {"zh": "嘉湖", "en": "Jiahu"},
+            "started_at": f"{night}T02:00:00+08:00", "committed_at": f"{night}T02:04:00+08:00",
+            "figures": {"compared": 31_400, "equal": 31_390, "repaired": 10, "open_differences": 9},
+            "not_compared": ["330522"], "open_differences": 9, "repaired": 10, "retracted": 0, "calendar_assumed": True,
+            "differences": rows, "repairs": [{"type": "missing", "origin": "330483", "kind": "case/1", "id": "d"} | words],
+            "record": {"origin": "hub", "kind": "reconciliation/1", "id": "E" * 22, "rev": 1, "entry": 77},
+        }  # fmt: skip
+
+    def label(self, name: str, lang: str) -> str:
+        return f"{name} {lang}"

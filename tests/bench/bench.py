@@ -37,7 +37,7 @@ import sqlite_utils
 from adapters import declaration
 from adapters.sample import generator
 from hub import app, batch, settings
-from hub.intake import Intake, Issuer, salts
+from hub.intake import Intake, Issuer
 from hub.keys import KeyRing, pin_of
 from hub.kinds import Kind, load_kinds
 from hub.ledger import HeadFile, Ledger, LedgerSeal, Pin, Submission, leaf_hashes
@@ -46,7 +46,7 @@ from hub.record import plain, record_id, seal
 from hub.store import engine
 from hub.store.sqlite import SqliteStore
 from hub.wire import Client, HttpKey
-from hub.workshop import Workshop
+from hub.workshop import Workshop, salts
 
 ROOT = Path(__file__).resolve().parents[2]
 BATCH = 500

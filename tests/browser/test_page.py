@@ -42,7 +42,7 @@ class Hub:
         self.broken = False
         self.asked: list[tuple[str, int]] = []
         app = Flask("test", static_folder=None)
-        app.register_blueprint(blueprint(self._tell, lambda: (True, "ok")))
+        app.register_blueprint(blueprint(self._tell, lambda: (True, "ok"), _SHARED["Reports"]()))
         self._server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=self._handler())
         self.url = f"http://127.0.0.1:{self._server.port}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
@@ -125,6 +125,20 @@ def test_axe_finds_nothing(visit: Visit, state: str, lang: str, scheme: str, wid
     page = visit(state, lang=lang, width=width, color_scheme=scheme)
     result = Axe().run(page)
     assert result.violations_count == 0, result.generate_report()
+
+
+@pytest.mark.parametrize(("lang", "scheme", "width"), [("zh", "light", 1280), ("en", "dark", 390), ("zh", "dark", 390)])
+def test_a_nights_report_is_sound_narrow_and_harmless(visit: Visit, lang: str, scheme: str, width: int) -> None:
+    page = visit("well", lang=lang, width=width, color_scheme=scheme)
+    page.goto(page.url.partition("?")[0] + f"nights/jiahu/2026-11-23?lang={lang}")
+    assert Axe().run(page).violations_count == 0, Axe().run(page).generate_report()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    expect(page.locator("tbody tr")).to_have_count(4)
+    expect(page.get_by_text("<script>alert(1)</script>").first).to_be_visible()
+    # Four of nine are listed, and the page says so.
+    expect(page.get_by_text("只显示 4 个，共 9 个。" if lang == "zh" else "Showing 4 of 9.")).to_be_visible()
+    page.get_by_role("link", name="返回状态页" if lang == "zh" else "Back to the status page").click()
+    expect(page.locator("#verdict")).to_be_visible()
 
 
 @pytest.mark.parametrize("lang", ["zh", "en"])

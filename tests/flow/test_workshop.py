@@ -14,9 +14,9 @@ import pytest
 
 from adapters.sample import generator
 from hub import record
-from hub.intake import salts
+from hub.canonical import unb64url
 from hub.kinds import load_kinds
-from hub.workshop import FEW, Workshop, prepare
+from hub.workshop import FEW, Workshop, prepare, salts
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "config" / "kinds"
@@ -79,9 +79,19 @@ def test_kinds_not_taken_are_refused_by_a_worker_too(workshop):
 def test_a_worker_prepares_what_is_prepared_here(workshop):
     given = bodies(FEW)
     given[3] = given[3] | {"region_code": "not a region"}
-    wanted = prepare(KIND, KEY, given)
-    assert workshop.prepare(KIND.name, given).result() == wanted
+    wanted, found = prepare(KIND, KEY, given), workshop.prepare(KIND.name, given).result()
     assert wanted[3][0].where == "region_code" and isinstance(wanted[4], record.Plain)
+    assert [each._replace(sealed=None) if isinstance(each, record.Plain) else each for each in found] == wanted
+    # The groups came sealed: each disclosure fits its digest, and every salt is another.
+    place = {"origin": "330483", "id": record.record_id(KEY, KIND.name, "1"), "rev": 1, "at": "2026-11-22T17:05:00+08:00"}
+    salts_met = set()
+    for content, body in zip(found, given, strict=True):
+        if isinstance(content, record.Plain):
+            leaf = record.seal(KIND, content, **place, salt=salts())
+            fields, texts = record.reveal(record.parse(leaf.raw), leaf.disclosures.values())
+            assert KIND.join(record.parse(leaf.raw).open, fields) == body and texts == leaf.disclosures
+            salts_met |= {unb64url(text.encode())[2:24] for text in texts.values()}
+    assert len(salts_met) == sum(len(each.sealed[1]) for each in found if isinstance(each, record.Plain))
 
 
 def test_a_worker_that_died_is_replaced_and_nothing_is_lost(workshop):
