@@ -765,7 +765,7 @@ def nights_export(agreement: str, night: str, path: Path, lang: str, data: Path 
 
 @main.command("deadlines")
 @click.option("--agency", default=None, help="Only this authority, by its name or credit code.")
-@click.option("--region", default=None, help="Only records of this jurisdiction.")
+@click.option("--region", default=None, help="Only what this jurisdiction has to do.")
 @click.option("--state", type=click.Choice(STATES), multiple=True, help="passed and near unless told.")
 @lang_option
 @data_option
@@ -776,16 +776,18 @@ def deadlines_command(
 ) -> None:
     """List what each authority has to do and by when, soonest first 期限清单."""
     with opened_hub(loaded(config, data)) as hub:
+        _known("--region", region, hub.framework.members)
         zone, now = hub.settings.zone, hub.now()
-        lists = due_list(hub.crosscheck.due(now, region), state or ("passed", "near"))
+        lists = due_list(hub.crosscheck.due(now, region), state or ("passed", "near"), agency)
         works = hub.settings.deadlines.calendar.works
     found: list[dict[str, Any]] = []
     for name, rows in lists.items():
-        for row in rows if agency in (None, name) else ():
+        for row in rows:
             rule, day = row.deadline.rule, row.deadline.at.astimezone(zone).date()
             found.append(
                 {
                     "agency": name,
+                    "region": row.region,
                     "rule": rule.name,
                     "label": dict(rule.label),
                     "law": rule.law + rule.article,
@@ -794,18 +796,19 @@ def deadlines_command(
                     "working_days_left": working_days(now.astimezone(zone).date(), day, works),
                     "calendar_assumed": row.deadline.assumed,
                     "extended": row.deadline.extended,
-                    "origin": row.origin,
-                    "kind": row.kind,
-                    "id": row.id,
+                    "extended_without_reason": row.deadline.unreasoned,
+                    "records": [{"origin": ref.origin, "kind": ref.kind, "id": ref.id} for ref in row.refs],
                 }
             )
 
     def lines() -> None:
         for row in found:
-            assumed = " (工作日按周推定 calendar assumed)" if row["calendar_assumed"] else ""
-            told = f"{row['due']}  {row['state']:7} {row['agency']} · {row['label'][lang]} · {row['law']}"
-            out.print(f"{told} · {row['origin']} {row['kind']} {row['id']}{assumed}", markup=False, highlight=False,
-                      soft_wrap=True)  # fmt: skip
+            left = f"{row['working_days_left']:+d} " + {"zh": "工作日", "en": "working days"}[lang]
+            told = f"{row['due']} ({left})  {row['state']:7} {row['agency']} · {row['label'][lang]} · {row['law']}"
+            where = ", ".join(f"{ref['origin']} {ref['kind']} {ref['id']}" for ref in row["records"])
+            more = " (工作日按周推定 calendar assumed)" if row["calendar_assumed"] else ""
+            more += " (延期无理由 extended without a reason)" if row["extended_without_reason"] else ""
+            out.print(f"{told} · {where}{more}", markup=False, highlight=False, soft_wrap=True)
         out.print(f"{len(found)} deadlines of {len({row['agency'] for row in found})} authorities", highlight=False)
 
     say({"as_of": now.isoformat(), "deadlines": found}, json_, lines)

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 
 from hub import freshness, record
 from hub.copies import copies
-from hub.framework import Agreement, Framework, correspondents
+from hub.framework import Agreement, Framework, correspondents, short_code
 from hub.freshness import Sources
 from hub.kinds import Kind
 from hub.reconcile import findings
@@ -31,6 +31,7 @@ from hub.store.base import Held, Store
 HORIZON = timedelta(days=730)
 CHUNK = 1024
 CASE, INSPECTION, LETTER = "case/1", "inspection/1", "transfer/1"
+Terms = Mapping[str, Sequence[Term]]
 _DAYS = {CASE: ("decided_on", "filed_on"), INSPECTION: ("checked_at",)}
 
 
@@ -188,47 +189,81 @@ class CrossCheck:
 
     def _cases_due(self, agreement: Agreement, night: date, now: datetime) -> Iterator[tuple[Deadline, Found]]:
         """Deadlines near or passed of the members' own records, letters apart."""
-        for row in self._due(agreement.codes(night), now, agreement.deadlines):
-            if row.kind != LETTER and row.deadline.state in ("near", "passed"):
-                yield row.deadline, _due_found(row.deadline, (Ref(row.origin, row.kind, row.id, row.rev),))
+        for code in agreement.codes(night):
+            for row in self._due(code, now, _agreed([agreement])):
+                if row.deadline.state in ("near", "passed"):
+                    yield row.deadline, _due_found(row.deadline, row.refs)
 
     def _letters_due(
         self, agreement: Agreement, letters: Iterable[Letter], now: datetime
     ) -> Iterator[tuple[Deadline, Found]]:
         """Those of letters, by what both sides say of them together."""
         for letter in letters:
-            for rule in self._deadlines.of(LETTER):
-                deadline = self._judge(rule, letter.fields, now, agreement.deadlines)
-                if deadline is not None and deadline.state in ("near", "passed"):
-                    yield deadline, _due_found(deadline, tuple(side.ref for side in letter.sides))
+            for row in self._letter_due(letter, now, _agreed([agreement])):
+                if row.deadline.state in ("near", "passed"):
+                    yield row.deadline, _due_found(row.deadline, row.refs)
 
     def due(self, now: datetime, region: str | None = None) -> Iterator[DueRow]:
-        """Every deadline that runs or ran for a standing record, under the strictest term agreed for its jurisdiction."""
+        """Every deadline that runs or ran for standing records, as the nights judge them; `region` is who has to act.
+
+        A record of several agreements stands under the soonest end of them all.
+        """
         framework, on = self._framework(), now.astimezone(self._zone).date()
         for code in framework.members:
-            if region in (None, code):
-                terms: dict[str, Term] = {}
-                for name in framework.agreements_of(code, on):
-                    for rule, term in framework.agreements[name].deadlines.items():
-                        terms[rule] = min(terms.get(rule, term), term, key=Term.longest)
-                yield from self._due([code], now, terms)
+            names = framework.agreements_of(code, on)
+            terms = _agreed([framework.agreements[name] for name in names])
+            # What is in no agreement has no other side here.
+            for row in self._due(code, now, terms, letters=not names, region=region):
+                if region in (None, row.region):
+                    yield row
+        for letter, agreements in self._all_letters(on):
+            for row in self._letter_due(letter, now, _agreed(agreements)):
+                if region in (None, row.region):
+                    yield row
 
-    def _due(self, codes: Iterable[str], now: datetime, terms: Mapping[str, Term]) -> Iterator[DueRow]:
-        kinds = sorted({rule.kind for rule in self._deadlines.rules.values() if rule.kind in self._kinds})
-        for code in codes:
-            for kind in kinds:
-                for held, ref in self._standing(code, kind):
-                    open_ = record.parse(held.raw or b"").open
-                    for rule in self._deadlines.of(kind):
-                        deadline = self._judge(rule, open_, now, terms)
-                        if deadline is not None:
-                            agency = str(open_.get("agency_name") or open_.get(rule.agency, ""))
-                            yield DueRow(agency, code, kind, ref.id, deadline, ref.rev)
+    def _all_letters(self, on: date) -> Iterator[tuple[Letter, list[Agreement]]]:
+        """Each letter of all agreements once, with as many of its sides as any of them joins."""
+        found: dict[frozenset[Ref], tuple[Letter, list[Agreement]]] = {}
+        most: dict[Ref, frozenset[Ref]] = {}
+        for _, agreement in sorted(self._framework().agreements.items()):
+            for letter in self._letters(agreement, on) if agreement.holds(on) else ():
+                refs = frozenset(side.ref for side in letter.sides)
+                found.setdefault(refs, (letter, []))[1].append(agreement)
+                for ref in refs:
+                    most[ref] = max(most.get(ref, refs), refs, key=len)
+        for refs, each in found.items():
+            if all(most[ref] == refs for ref in refs):
+                yield each
 
-    def _judge(
-        self, rule: Rule, open_: Mapping[str, Any], now: datetime, terms: Mapping[str, Term]
-    ) -> Deadline | None:
-        return rule.judge(open_, now, self._deadlines.calendar, self._zone, terms.get(rule.name))
+    def _due(
+        self, code: str, now: datetime, terms: Terms, letters: bool = False, region: str | None = None
+    ) -> Iterator[DueRow]:
+        """Of one jurisdiction's own records, each alone; with `region`, only what may be that one's to do."""
+        for kind in sorted({rule.kind for rule in self._deadlines.rules.values() if rule.kind in self._kinds}):
+            rules = [rule for rule in self._deadlines.of(kind) if rule.region or region in (None, code)]
+            for held, ref in self._standing(code, kind) if rules and (letters or kind != LETTER) else ():
+                open_ = record.parse(held.raw or b"").open
+                for rule in rules:
+                    yield from self._row(rule, open_, (ref,), now, terms)
+
+    def _letter_due(self, letter: Letter, now: datetime, terms: Terms) -> Iterator[DueRow]:
+        for rule in self._deadlines.of(LETTER):
+            yield from self._row(rule, letter.fields, tuple(side.ref for side in letter.sides), now, terms)
+
+    def _row(
+        self, rule: Rule, open_: Mapping[str, Any], refs: tuple[Ref, ...], now: datetime, terms: Terms
+    ) -> Iterator[DueRow]:
+        deadline = rule.judge(open_, now, self._deadlines.calendar, self._zone, terms.get(rule.name, ()))
+        if deadline is not None:
+            named = str(open_.get(rule.agency, ""))
+            agency = str(open_.get("agency_name") or named)
+            yield DueRow(agency, "" if agency == named else named, self._place(rule, open_, refs[0].origin), refs, deadline)
+
+    def _place(self, rule: Rule, open_: Mapping[str, Any], origin: str) -> str:
+        """The member within which the region lies that has to act; where none is named, whose record it is."""
+        code = short_code(str(open_.get(rule.region, origin)))
+        around = [member for member in self._framework().members if code.startswith(member)]
+        return max(around, key=len, default=code)
 
     # --- reading ---
 
@@ -281,6 +316,15 @@ class CrossCheck:
         return self._mark("party_name", fields["party_name"]) if "party_name" in fields else ""
 
 
+def _agreed(agreements: Iterable[Agreement]) -> dict[str, list[Term]]:
+    """The terms that agreements set, by the rule they set it for."""
+    terms: dict[str, list[Term]] = {}
+    for agreement in agreements:
+        for name, term in agreement.deadlines.items():
+            terms.setdefault(name, []).append(term)
+    return terms
+
+
 def _due_found(deadline: Deadline, refs: tuple[Ref, ...]) -> Found:
     """A deadline as a finding: its clause is the rule's own, which `differences show` tells by the rule's name."""
     rule = deadline.rule
@@ -288,6 +332,8 @@ def _due_found(deadline: Deadline, refs: tuple[Ref, ...]) -> Found:
     points = [Point(rule.starts, "starts"), Point(POINT, rule.name, number=deadline.day)]
     if deadline.extended:
         points.append(Point(rule.extended_by, "extended"))
+    if deadline.unreasoned:
+        points.append(Point(rule.reason, "missing"))
     if deadline.assumed:
         points.append(Point("calendar", "assumed"))
     key = " ".join((rule.name, *(f"{ref.origin}/{ref.kind}/{ref.id}" for ref in refs[:1])))

@@ -23,7 +23,7 @@ from adapters.declared import Code, DeclarationError, Doc, Read, check, did_you_
 from hub.canonical import decode, encode, unb64
 from hub.errors import RecordError
 from hub.note import parse_vkey
-from hub.reconcile.deadlines import Rule, Term, parse_term
+from hub.reconcile.deadlines import Deadlines, Rule, Term, parse_term
 from hub.reconcile.findings import MARK
 from hub.reconcile.match import MatchRule, MatchYaml, rule_of, rule_plain
 from hub.reconcile.types import TYPES
@@ -347,10 +347,10 @@ class Framework:
 def correspondents(open_: Mapping[str, Any]) -> tuple[str, ...]:
     """The regions a record's open fields name as sender and addressee, in short form."""
     found = (open_.get("from_region"), open_.get("to_region"))
-    return tuple(_short(code) for code in found if isinstance(code, str))
+    return tuple(short_code(code) for code in found if isinstance(code, str))
 
 
-def _short(code: str) -> str:
+def short_code(code: str) -> str:
     """A region code without the zeros that fill it up: 330503000000 -> 330503, 330483100000 -> 330483100."""
     while len(code) > 6 and code.endswith("000"):
         code = code[:-3]
@@ -894,15 +894,15 @@ def _explain_group(name: str, kind: KindLike, group: str, at: Sequence[str | int
         say(at, f"{name} has no group {group!a}", mend, "未知的字段组;公开字段随记录同行,不必列出")
 
 
-def notes(framework: Framework, on: date, terms: Mapping[str, Rule] | None = None) -> list[str]:
+def notes(framework: Framework, on: date, deadlines: Deadlines | None = None) -> list[str]:
     """What is not wrong but worth knowing on that date, a line each in English and Chinese."""
     found = []
     for agreement in framework.agreements.values():
         for name, term in agreement.deadlines.items():
-            rule = (terms or {}).get(name)
-            if rule is not None and term.longest() > rule.term.longest():
-                found.append(f"{agreement.id}: {name} of {term} is longer than {rule.term} by {rule.law}{rule.article} · "
-                             "约定期限长于法定期限")  # fmt: skip
+            rule = deadlines.rules.get(name) if deadlines else None
+            if rule is not None and deadlines and rule.outlasted(term, deadlines.calendar, on):
+                found.append(f"{agreement.id}: {name} of {term} can end later than {rule.term} by {rule.law}{rule.article}; "
+                             "the law's end counts · 约定期限可能晚于法定期限,以法定期限为准")  # fmt: skip
     for code, member in framework.members.items():
         name = f"{member.name['en']} {code}"
         if member.custody == "self" and not member.first_key:

@@ -383,13 +383,11 @@ class _Regions:
         return cls(read["regions"], read["former"])
 
 
-def _open_fields(kinds: Mapping[str, Kind] | None) -> dict[str, dict[str, str]] | None:
-    """The open fields of each kind with their types; None where the kinds could not be read."""
+def _open_fields(kinds: Mapping[str, Kind] | None) -> deadlines.OpenFields | None:
+    """The open fields of each kind; None where the kinds could not be read."""
     if kinds is None:
         return None
-    return {
-        name: {field.name: field.type for field in kind.fields.values() if field.is_open} for name, kind in kinds.items()
-    }
+    return {name: {key: field for key, field in kind.fields.items() if field.is_open} for name, kind in kinds.items()}
 
 
 class _SameYaml(Schema):
@@ -490,7 +488,7 @@ def check(config: Path, on: date | None = None) -> tuple[list[str], list[str]]:
         return reading.problems, []
     settings = reading.settings()
     today = on or datetime.now(settings.zone).date()
-    told = rules.notes(settings.framework, today, settings.deadlines.rules)
+    told = rules.notes(settings.framework, today, settings.deadlines)
     return [], [*_notes(settings), *told, *deadlines.notes(settings.deadlines, today)]
 
 

@@ -135,19 +135,79 @@ def parse_kind(doc: Doc) -> Kind:
     return _Parser(doc).kind()
 
 
-class _Parser:
-    """Reads one document part by part, so that a problem in one part hides none in another."""
+class Conditions:
+    """Reads each `when` on the fields of one kind, for its own rules and whoever else watches its records.
 
-    def __init__(self, doc: Doc) -> None:
-        self.doc = doc
+    `wrong` collects every problem with its line.
+    """
+
+    def __init__(self, doc: Doc, fields: Mapping[str, Field]) -> None:
+        self.doc, self.fields = doc, dict(fields)
         self.wrong: list[tuple[int, str]] = []
-        self.codes: dict[str, dict[str, dict[str, str]]] = {}
-        self.labels: dict[str, dict[str, str]] = {}
-        self.fields: dict[str, Field] = {}
-        self.shapes: dict[str, dict[str, Any]] = {}  # groups that could be read
 
     def say(self, keys: Sequence[Key], what: str, mend: str = "") -> None:
         self.wrong.append((self.doc.line(*keys), self.doc.problem(keys, what, mend)))
+
+    def known(self, keys: Sequence[Key], name: str, names: Iterable[str], what: str) -> bool:
+        names = list(names)
+        if name in names:
+            return True
+        close = difflib.get_close_matches(name, names, 1)
+        mend = f"did you mean {close[0]}?" if close else f"known here: {', '.join(sorted(names)) or 'none'}"
+        self.say(keys, f"unknown {what} {name[:64]!a}", mend)
+        return False
+
+    def seen(self, keys: Sequence[Key], name: str, types: Sequence[str]) -> bool:
+        """Whether a field of one of these types has that name."""
+        if not self.known(keys, name, self.fields, "field"):
+            return False
+        if self.fields[name].type in types:
+            return True
+        self.say(keys, f"{name} is of type {self.fields[name].type}", f"use a field of type {' or '.join(types)}")
+        return False
+
+    def condition(self, at: tuple[Key, ...], name: str, how: Any) -> Condition | None:
+        if not isinstance(how, dict) or len(how) != 1:
+            self.say(at, "expected one condition", f"write one of {', '.join(_CONDITIONS)}")
+            return None
+        ((word, value),) = how.items()
+        if not self.known((*at, word), word, _CONDITIONS, "condition"):
+            return None
+        if word == "present":
+            if type(value) is not bool:
+                self.say((*at, word), "expected true or false")
+                return None
+            return Condition(name, word, (value,)) if self.seen(at, name, tuple(TYPES)) else None
+        types = ("code", "boolean", "region", "digits") if word == "in" else ("code", "region", "digits", "identifier")
+        if not self.seen(at, name, types):
+            return None
+        if not isinstance(value, list) or not value:
+            self.say((*at, word), "expected a list of values")
+            return None
+        for n, each in enumerate(value):
+            self.condition_value((*at, word, n), self.fields[name], word, each)
+        return Condition(name, word, tuple(value))
+
+    def condition_value(self, at: tuple[Key, ...], field: Field, word: str, value: Any) -> None:
+        if field.type == "boolean":
+            if type(value) is not bool:
+                self.say(at, "expected true or false")
+        elif type(value) is not str:
+            self.say(at, "expected text", "put it in quotes")
+        elif word == "in" and field.type == "code":
+            self.known(at, value, field.codes, "code")
+        elif not _CODE.fullmatch(value):
+            self.say(at, "expected letters and digits")
+
+
+class _Parser(Conditions):
+    """Reads one document part by part, so that a problem in one part hides none in another."""
+
+    def __init__(self, doc: Doc) -> None:
+        super().__init__(doc, {})
+        self.codes: dict[str, dict[str, dict[str, str]]] = {}
+        self.labels: dict[str, dict[str, str]] = {}
+        self.shapes: dict[str, dict[str, Any]] = {}  # groups that could be read
 
     def shape(self, schema: Schema, *keys: Key) -> dict[str, Any] | None:
         try:
@@ -171,15 +231,6 @@ class _Parser:
             if not _NAME.fullmatch(name):
                 self.say((*keys, name), "a name is small letters, digits and _", "begin with a letter, 40 at most")
         return value
-
-    def known(self, keys: Sequence[Key], name: str, names: Iterable[str], what: str) -> bool:
-        names = list(names)
-        if name in names:
-            return True
-        close = difflib.get_close_matches(name, names, 1)
-        mend = f"did you mean {close[0]}?" if close else f"known here: {', '.join(sorted(names)) or 'none'}"
-        self.say(keys, f"unknown {what} {name[:64]!a}", mend)
-        return False
 
     # ---- the parts ----
 
@@ -377,13 +428,8 @@ class _Parser:
         return birth, days
 
     def seen(self, keys: Sequence[Key], name: str, types: Sequence[str]) -> bool:
-        """Whether a field of one of these types has that name; a field that is wrong is not told twice."""
-        if name not in self.fields:
-            return name not in self.parts("fields") and self.known(keys, name, self.fields, "field")
-        if self.fields[name].type in types:
-            return True
-        self.say(keys, f"{name} is of type {self.fields[name].type}", f"use a field of type {' or '.join(types)}")
-        return False
+        """The same; a field that is itself wrong is not told twice."""
+        return (name in self.fields or name not in self.parts("fields")) and super().seen(keys, name, types)
 
     # ---- rules ----
 
@@ -435,39 +481,6 @@ class _Parser:
         for each in values:
             self.known((*at, form, name), each, known, "number" if form == "check" else "code")
         return values
-
-    def condition(self, at: tuple[Key, ...], name: str, how: Any) -> Condition | None:
-        if not isinstance(how, dict) or len(how) != 1:
-            self.say(at, "expected one condition", f"write one of {', '.join(_CONDITIONS)}")
-            return None
-        ((word, value),) = how.items()
-        if not self.known((*at, word), word, _CONDITIONS, "condition"):
-            return None
-        if word == "present":
-            if type(value) is not bool:
-                self.say((*at, word), "expected true or false")
-                return None
-            return Condition(name, word, (value,)) if self.seen(at, name, tuple(TYPES)) else None
-        types = ("code", "boolean", "region", "digits") if word == "in" else ("code", "region", "digits", "identifier")
-        if not self.seen(at, name, types):
-            return None
-        if not isinstance(value, list) or not value:
-            self.say((*at, word), "expected a list of values")
-            return None
-        for n, each in enumerate(value):
-            self.condition_value((*at, word, n), self.fields[name], word, each)
-        return Condition(name, word, tuple(value))
-
-    def condition_value(self, at: tuple[Key, ...], field: Field, word: str, value: Any) -> None:
-        if field.type == "boolean":
-            if type(value) is not bool:
-                self.say(at, "expected true or false")
-        elif type(value) is not str:
-            self.say(at, "expected text", "put it in quotes")
-        elif word == "in" and field.type == "code":
-            self.known(at, value, field.codes, "code")
-        elif not _CODE.fullmatch(value):
-            self.say(at, "expected letters and digits")
 
     # ---- what nobody uses ----
 

@@ -4,6 +4,9 @@ Rule 1. The rules are data (config/deadlines.yaml) and look at open fields alone
 Rule 2. Days are local dates: the day of the start is not counted, a term of days ends with the last second of its last day.
 Hours run by the clock. Working days leave out rest days and holidays and count the Saturdays and Sundays worked instead.
 Rule 3. A year whose holidays are not known counts Monday to Friday, and whoever used it is told so (`assumed`).
+Rule 4. A term of days ends on its last day though that is a holiday, because 行政处罚法 says nothing else; where another law
+has it end on the next working day (as 民事诉讼法 does), the rule `rolls`.
+Rule 5. What is agreed may end a term of law sooner and never later; a term that is the agreement's own to set says so.
 Source: 行政处罚法 art. 85 (terms of 2, 3, 5 and 7 days are working days); holidays by the yearly notice of the State Council
 (国务院办公厅关于部分节假日安排的通知), as PyPI `chinesecalendar` holds them, or the operator's own table.
 """
@@ -19,14 +22,16 @@ import chinese_calendar
 from marshmallow import Schema, fields, validate
 
 from adapters.declared import DeclarationError, Doc, Read, check, did_you_mean
-from hub.kinds.vocabulary import Condition
+from hub.kinds.declare import Conditions
+from hub.kinds.vocabulary import Condition, Field
 from hub.reconcile.types import TYPES
-from hub.reconcile.worklist import Point
+from hub.reconcile.worklist import Point, Ref
 
-HOW = ("in", "present", "prefix", "not_prefix")
 POINT = "deadline"
+AGREED = ("stricter", "allowed")
 STATES = ("passed", "near", "running", "late", "met")
 _END = time(23, 59, 59)
+_NOTHING = "0.00"
 
 
 class Term(NamedTuple):
@@ -47,10 +52,6 @@ class Term(NamedTuple):
         if self.working:
             raise ValueError("working days need a calendar")
         return timedelta(**{self.unit: self.number})
-
-    def longest(self) -> timedelta:
-        """At most how long it lasts: no run of rest days is longer than what is allowed for here."""
-        return timedelta(days=2 * self.number + 14) if self.working else self.span()
 
 
 _term = re.compile(r"([1-9][0-9]{0,4}) (minute|hour|day|working day)s?").fullmatch
@@ -108,22 +109,20 @@ class Due(NamedTuple):
     assumed: bool
 
 
-def due(start: datetime, term: Term, calendar: Calendar) -> Due:
-    """When a term ends that begins at a time of its own zone."""
-    if not term.working:
-        end = start + term.span()
-        return Due(_evening(end) if term.unit == "days" else end, False)
-    day, left = start.date(), term.number
-    assumed = False
+def due(start: datetime, term: Term, calendar: Calendar, rolls: bool = False) -> Due:
+    """When a term ends that begins at a time of its own zone; one of days that `rolls` ends on a day that is worked."""
+    if term.unit not in ("days", "working days"):
+        return Due(start + term.span(), False)
+    day, left, assumed = start.date(), term.number, False
+    if term.unit == "days":
+        day += timedelta(days=term.number)
+        # One more working day after the day before the end is the end itself where that is worked.
+        day, left = (day - timedelta(days=1), 1) if rolls else (day, 0)
     while left:
         day += timedelta(days=1)
         left -= calendar.works(day)
         assumed = assumed or not calendar.knows(day.year)
     return Due(datetime.combine(day, _END, start.tzinfo), assumed)
-
-
-def _evening(moment: datetime) -> datetime:
-    return datetime.combine(moment.date(), _END, moment.tzinfo)
 
 
 def working_days(today: date, until: date, works: Callable[[date], bool]) -> int:
@@ -137,7 +136,11 @@ def working_days(today: date, until: date, works: Callable[[date], bool]) -> int
 
 @dataclass(frozen=True)
 class Rule:
-    """One term: what it runs from and to; a rule without `kind` only names a term and is not watched."""
+    """One term: what it runs from and to; a rule without `kind` only names a term and is not watched.
+
+    `agency` and `region` name the fields of who has to act and where, `reason` the field without which `extended_by` does
+    not count. `agreed` is stricter (agreements may only shorten it) or allowed (they set it).
+    """
 
     name: str
     label: Mapping[str, str]
@@ -152,6 +155,10 @@ class Rule:
     extended_by: str = ""
     agency: str = ""
     difference: str = "deadline_passed"
+    region: str = ""
+    reason: str = ""
+    agreed: str = "stricter"
+    rolls: bool = False
 
     @property
     def watched(self) -> bool:
@@ -161,36 +168,54 @@ class Rule:
         """Whether the rule applies to a record with these open fields."""
         return self.starts in open_ and all(_meets(each, open_) for each in self.when)
 
+    def end(self, start: datetime, agreed: Sequence[Term], calendar: Calendar) -> Due:
+        """When it ends under what is agreed: the soonest of all terms that count."""
+        terms = agreed if agreed and self.agreed == "allowed" else (self.term, *agreed)
+        return min(due(start, term, calendar, self.rolls) for term in terms)
+
+    def outlasted(self, term: Term, calendar: Calendar, first: date) -> bool:
+        """Whether a term ends later than this law's from some day of the year that begins on `first`."""
+        days = (datetime.combine(first + timedelta(days=n), time()) for n in range(366))
+        return self.agreed == "stricter" and term != self.term and any(
+            due(day, term, calendar, self.rolls).at > due(day, self.term, calendar, self.rolls).at for day in days
+        )
+
     def judge(
-        self, open_: Mapping[str, Any], now: datetime, calendar: Calendar, zone: ZoneInfo, term: Term | None = None
+        self, open_: Mapping[str, Any], now: datetime, calendar: Calendar, zone: ZoneInfo, agreed: Sequence[Term] = ()
     ) -> "Deadline | None":
-        """How a record stands with this rule; None where it does not run. `term` replaces the rule's own."""
+        """How a record stands with this rule; None where it does not run. `agreed` are the terms of its agreements."""
         if not self.watched or not self.runs(open_):
             return None
-        start = moment(open_[self.starts], zone)
-        end = due(start, term or self.term, calendar)
-        extended = self.extended_by in open_
+        end = self.end(moment(open_[self.starts], zone), agreed, calendar)
+        asked = self.extended_by in open_
+        extended = asked and (not self.reason or self.reason in open_)
         if extended:
-            end = Due(max(end.at, moment(open_[self.extended_by], zone, _END)), end.assumed)
-        ended = [moment(open_[name], zone) for name in self.ends if name in open_ and _is_time(open_[name])]
-        if any(name in open_ for name in self.ends):
-            state = "late" if ended and min(ended) > end.at else "met"
+            end = max(end, Due(moment(open_[self.extended_by], zone, _END), False))
+        # An amount of nothing paid ends nothing.
+        ended = [open_[name] for name in self.ends if open_.get(name, _NOTHING) != _NOTHING]
+        times = [moment(each, zone) for each in ended if _is_time(each)]
+        if ended:
+            state = "late" if times and min(times) > end.at else "met"
         elif now > end.at:
             state = "passed"
         else:
             near = due(now, self.near, calendar).at >= end.at if self.near else False
             state = "near" if near else "running"
-        return Deadline(self, end.at, state, end.assumed, extended)
+        return Deadline(self, end.at, state, end.assumed, extended, asked and not extended)
 
 
 class Deadline(NamedTuple):
-    """A rule as it stands for one record: state is running, near, passed, met, or late (met after its end)."""
+    """A rule as it stands for one record: state is running, near, passed, met, or late (met after its end).
+
+    `unreasoned` where an extension does not count because no reason is given for it.
+    """
 
     rule: Rule
     at: datetime
     state: str
     assumed: bool
     extended: bool
+    unreasoned: bool = False
 
     @property
     def day(self) -> str:
@@ -215,21 +240,27 @@ def _meets(condition: Condition, open_: Mapping[str, Any]) -> bool:
 
 
 class DueRow(NamedTuple):
-    """A line of an agency's due list."""
+    """A line of an agency's due list: who has to act (`code` where one is known) and where, and on which records."""
 
     agency: str
-    origin: str
-    kind: str
-    id: str
+    code: str
+    region: str
+    refs: tuple[Ref, ...]
     deadline: Deadline
-    rev: int = 0
 
 
-def due_list(rows: Iterable[DueRow], states: Sequence[str] = ("passed", "near")) -> dict[str, list[DueRow]]:
-    """What each agency has to do, soonest first; agencies in the order of their names."""
+def due_list(
+    rows: Iterable[DueRow], states: Sequence[str] = ("passed", "near"), agency: str | None = None
+) -> dict[str, list[DueRow]]:
+    """What each agency has to do, soonest first; agencies in the order of their names. `agency` is a name or a code.
+
+    A code stands for every name it is seen with, because letters name their authorities only.
+    """
+    rows = sorted(rows, key=lambda row: (row.agency, row.deadline.at, row.refs, row.deadline.rule.name))
+    names = {row.agency for row in rows if agency in (None, row.agency, row.code or None)}
     lists: dict[str, list[DueRow]] = {}
-    for row in sorted(rows, key=lambda row: (row.agency, row.deadline.at, row.origin, row.id)):
-        if row.deadline.state in states:
+    for row in rows:
+        if row.deadline.state in states and row.agency in names:
             lists.setdefault(row.agency, []).append(row)
     return lists
 
@@ -261,7 +292,11 @@ class _RuleYaml(Schema):
     ends = fields.List(_line(), validate=validate.Length(1))
     when = fields.Dict(keys=fields.String(), values=fields.Dict(keys=fields.String()), load_default=dict)
     extended_by = _line(load_default="")
+    reason = _line(load_default="")
     agency = _line(load_default="")
+    region = _line(load_default="")
+    agreed = fields.String(load_default="stricter", validate=validate.OneOf(AGREED))
+    rolls = fields.Boolean(load_default=False, truthy={True}, falsy={False})
     difference = fields.String(load_default="deadline_passed")
 
 
@@ -286,10 +321,13 @@ class Deadlines(NamedTuple):
         return [rule for rule in self.rules.values() if rule.kind == kind]
 
 
-def deadlines_of(doc: Doc, open_fields: Mapping[str, Mapping[str, str]] | None) -> Deadlines:
+OpenFields = Mapping[str, Mapping[str, Field]]
+
+
+def deadlines_of(doc: Doc, open_fields: OpenFields | None) -> Deadlines:
     """The rules that deadlines.yaml declares; DeclarationError with every problem at once.
 
-    `open_fields` are each kind's open fields with their types (None: unchecked).
+    `open_fields` are each kind's open fields; None where the kinds could not be read: then `when` is left out.
     """
     read = check(doc, _FileYaml())
     problems: list[str] = []
@@ -311,9 +349,15 @@ def deadlines_of(doc: Doc, open_fields: Mapping[str, Mapping[str, str]] | None) 
     return Deadlines(rules, Calendar(tables))
 
 
-def _rule(
-    doc: Doc, name: str, read: Mapping[str, Any], open_fields: Mapping[str, Mapping[str, str]] | None, problems: list[str]
-) -> Rule:
+_Say = Callable[[tuple[str | int, ...], str, str], None]
+_TIMES = ("date", "datetime")
+# The keys that name one field, and of which types it may be.
+_NAMING: Mapping[str, tuple[str, ...]] = {
+    "starts": _TIMES, "extended_by": _TIMES, "reason": (), "agency": ("agency", "uscc"), "region": ("region",),
+}  # fmt: skip
+
+
+def _rule(doc: Doc, name: str, read: Mapping[str, Any], open_fields: OpenFields | None, problems: list[str]) -> Rule:
     at = ("rules", name)
 
     def say(place: tuple[str | int, ...], what: str, mend: str) -> None:
@@ -324,44 +368,39 @@ def _rule(
     together = [key for key in ("kind", "starts", "ends") if key in read]
     if together and len(together) < 3:
         say((), f"{together[0]} goes with kind, starts and ends", "give all three, or none where no record shows it")
+    if read["reason"] and not read["extended_by"]:
+        say(("reason",), "goes with extended_by", "name the field that sets the other end, or leave it out")
+    if read["rolls"] and read["term"].unit != "days":
+        say(("rolls",), "is for a term of days", "working days never end on a holiday, hours run by the clock")
     if read["difference"] not in TYPES:
         say(("difference",), "not a type of difference", did_you_mean(read["difference"], TYPES))
-    conditions = []
-    for field_, word in read["when"].items():
-        if len(word) != 1 or next(iter(word)) not in HOW:
-            say(("when", field_), f"expected one of {', '.join(HOW)}", "such as {in: [\"01\"]}")
-            continue
-        [(how, value)] = word.items()
-        if (how == "present") != isinstance(value, bool) or (how != "present" and not isinstance(value, list)):
-            say(("when", field_, how), "expected a list, and true or false for present", "mend it")
-            continue
-        conditions.append(Condition(field_, how, (value,) if how == "present" else tuple(value)))
+    when: list[Condition] = []
     if "kind" in read and open_fields is not None:
         if read["kind"] not in open_fields:
             say(("kind",), "no such kind", did_you_mean(read["kind"], open_fields))
         else:
-            _check_fields(read, open_fields[read["kind"]], say)
+            known = open_fields[read["kind"]]
+            _check_fields(read, known, say)
+            conditions = Conditions(doc, known)
+            found = [conditions.condition((*at, "when", each), each, how) for each, how in read["when"].items()]
+            when = [each for each in found if each is not None]
+            problems += [text for _, text in conditions.wrong]
     return Rule(
         name, read["label"], read["law"], read["article"], read["term"], read.get("near"), read.get("kind", ""),
-        read.get("starts", ""), tuple(read.get("ends", ())), tuple(conditions), read["extended_by"], read["agency"],
-        read["difference"],
+        read.get("starts", ""), tuple(read.get("ends", ())), tuple(when), read["extended_by"], read["agency"],
+        read["difference"], read["region"], read["reason"], read["agreed"], read["rolls"],
     )  # fmt: skip
 
 
-def _check_fields(
-    read: Mapping[str, Any], known: Mapping[str, str], say: Callable[[tuple[str | int, ...], str, str], None]
-) -> None:
-    named: list[tuple[tuple[str | int, ...], str]] = [(("starts",), read.get("starts", ""))]
-    named += [(("extended_by",), read["extended_by"]), (("agency",), read["agency"])]
-    named += [(("ends", n), name) for n, name in enumerate(read.get("ends", ()))]
-    named += [(("when", name), name) for name in read["when"]]
-    for place, name in named:
+def _check_fields(read: Mapping[str, Any], known: Mapping[str, Field], say: _Say) -> None:
+    named: list[tuple[tuple[str | int, ...], str, tuple[str, ...]]]
+    named = [((key,), read.get(key, ""), types) for key, types in _NAMING.items()]
+    named += [(("ends", n), name, ()) for n, name in enumerate(read.get("ends", ()))]
+    for place, name, types in named:
         if name and name not in known:
             say(place, f"no open field of {read['kind']}", did_you_mean(name, known))
-    for key in ("starts", "extended_by"):
-        name = read.get(key, "")
-        if name in known and known[name] not in ("date", "datetime"):
-            say((key,), "is no date", "name a field that holds a date or a time")
+        elif name and types and known[name].type not in types:
+            say(place, f"{name} is of type {known[name].type}", f"name a field of type {' or '.join(types)}")
 
 
 def rule_named(points: Iterable[Point]) -> str:

@@ -38,7 +38,7 @@ TRANSFER = """
 letter_no transfer_kind from_agency to_agency from_region to_region case_code party_type party_name
 party_id_type party_id filed_on cause reason legal_basis request_items reply_due materials goods approver
 approved_at sent_at signed_by signed_at decision decision_reason forwarded_to filed_case_code result_text
-result_at state due_at reminders extended_to
+result_at state due_at reminders extended_to extended_for
 """
 
 
