@@ -302,14 +302,14 @@ STATES: dict[str, Callable[[], dict[str, Any]]] = {
 }
 
 
-HOSTILE = "<script>alert(1)</script>"
+MARKUP = "<script>alert(1)</script>"
 
 
 class Reports:
     """A night's report as the console is given it: of each severity one, a pair, text that would be markup."""
 
     def __call__(self, agreement: str, night: str) -> dict[str, Any]:
-        words = {name: {"zh": f"甲 {HOSTILE}", "en": f"a {HOSTILE}"} for name in ("label", "clause", "step")}
+        words = {name: {"zh": f"甲 {MARKUP}", "en": f"a {MARKUP}"} for name in ("label", "clause", "step")}
         rows: list[dict[str, Any]] = [
             {"type": "double_penalty", "severity": severity, "origin": "330483", "kind": "case/1", "id": "A" * 22,
              "difference": "0" * 24, "state": "opened"} | words
