@@ -12,7 +12,10 @@ from typing import Any, NamedTuple, Protocol
 
 
 class Row(NamedTuple):
-    """One row of a city's system: its columns, and where it stands ("cases.csv:12", "page 3 row 5")."""
+    """One row of a city's system: its columns, and where it stands ("cases.csv:12", "page 3 row 5").
+
+    Values are what JSON has (text, numbers, booleans, None, lists and objects of them): rows travel between processes.
+    """
 
     data: Mapping[str, Any]
     where: str

@@ -238,6 +238,15 @@ def _side_by_side(rule: Rule, columns: Sequence[str], convert: Convert, nulls: f
 # --- the mapper ---
 
 
+@dataclass(slots=True)
+class _Columns:
+    """The rules that rows with one set of columns have values for, and how many such rows there were."""
+
+    fast: Sequence[tuple[str, str, Callable[[str, Any], Any], _Cell]]
+    single: Sequence[tuple[str, str, Convert]]
+    rows: int = 0
+
+
 class Mapper:
     """Maps the rows of one read; `leftovers` counts the rows of each column not mapped, not ignored."""
 
@@ -263,7 +272,7 @@ class Mapper:
         self._fast = [(cell.field, cell.column, cell.seen.get, cell) for cell in cells]
         self._rows = 0
         self._known = plan.columns() | set(plan.ignore)
-        self._column_sets: dict[tuple[str, ...], int] = {}
+        self._column_sets: dict[tuple[str, ...], _Columns] = {}
         self._left: Counter[str] = Counter()
         self._met: Counter[tuple[str, str]] = Counter()
         self._origin = _origin_of(plan, nulls)
@@ -274,14 +283,12 @@ class Mapper:
         data, where = row
         if FAULT in data:
             raise Refuse(where, "", data[FAULT])
-        columns = tuple(data)
-        self._column_sets[columns] = self._column_sets.get(columns, 0) + 1
-        if len(self._column_sets) > _MOST_COLUMN_SETS:
-            self._count()
+        columns = self._columns(tuple(data))
+        columns.rows += 1
         if self._retracts is not None and self._retracts(row):
-            body = self._body(row, only=self._key)
+            body = self._body(row, columns, only=self._key)
             return Mapped(self._origin(row), self._key_of(row, body), {}, True)
-        body = self._body(row)
+        body = self._body(row, columns)
         origin = self._origin(row)
         return Mapped(origin, self._key_of(row, body, origin), body)
 
@@ -291,18 +298,29 @@ class Mapper:
         return self._left
 
     def _count(self) -> None:
-        for columns, rows in self._column_sets.items():
-            for column in columns:
-                if column not in self._known:
-                    self._left[column] += rows
+        for names, columns in self._column_sets.items():
+            for name in names:
+                if name not in self._known:
+                    self._left[name] += columns.rows
         self._column_sets.clear()
 
-    def _body(self, row: Row, only: Sequence[str] | None = None) -> dict[str, Any]:
+    def _columns(self, names: tuple[str, ...]) -> "_Columns":
+        """What is to be done on rows with these columns, found out once: most tables have few sets of them."""
+        found = self._column_sets.get(names)
+        if found is None:
+            if len(self._column_sets) >= _MOST_COLUMN_SETS:
+                self._count()
+            there = frozenset(names)
+            fast = [each for each in self._fast if each[1] in there]
+            found = self._column_sets[names] = _Columns(fast, [each for each in self._single if each[1] in there])
+        return found
+
+    def _body(self, row: Row, columns: "_Columns", only: Sequence[str] | None = None) -> dict[str, Any]:
         get, self._rows = row.data.get, self._rows + 1
         body = self._constants.copy()
         name = column = ""
         try:
-            for name, column, recall, cell in self._fast:
+            for name, column, recall, cell in columns.fast:
                 raw = get(column)
                 if raw is not None and (only is None or name in only):
                     value = recall(raw, _UNSEEN) if type(raw) is str else _UNSEEN
@@ -312,7 +330,7 @@ class Mapper:
                             self._forget(cell)
                     if value is not None:
                         body[name] = value
-            for name, column, convert in self._single:
+            for name, column, convert in columns.single:
                 raw = get(column)
                 if raw is not None and (only is None or name in only):
                     value = convert(raw)
@@ -334,12 +352,14 @@ class Mapper:
         """Map a column that does not repeat without a memory from the next row on."""
         self._fast = [each for each in self._fast if each[3] is not cell]
         self._single = [*self._single, (cell.field, cell.column, cell.convert)]
+        self._count()
 
     def _identify(self, row: Row, refusal: Refuse) -> None:
         """Give a refusal what can still be read of who the row is; a row so known counts as present."""
         try:
             refusal.origin = self._origin(row)
-            refusal.key = self._key_of(row, self._body(row, only=self._key), refusal.origin)
+            body = self._body(row, self._columns(tuple(row.data)), only=self._key)
+            refusal.key = self._key_of(row, body, refusal.origin)
         except Refuse:
             pass
 

@@ -47,6 +47,7 @@ from hub.reconcile.worklist import Difference
 from hub.reports import csv_of, table, xlsx_of
 from hub.settings import Settings
 from hub.wire import OpenLedger
+from hub.workshop import collect_rarely
 
 ROOT = Path(__file__).resolve().parent.parent
 err = Console(stderr=True)
@@ -95,6 +96,7 @@ class Commands(click.Group):
 @click.version_option(package_name="crossregion-sync-hub")
 def main() -> None:
     """Crossregion Sync Hub 跨区域协作数据同步枢纽: one shared ledger of signed enforcement records."""
+    collect_rarely()
 
 
 @contextmanager

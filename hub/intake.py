@@ -11,8 +11,10 @@ import hmac
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import msgspec
@@ -22,15 +24,15 @@ from adapters.declaration import Declaration, Feed
 from adapters.mapping import ORDINAL, Mapper
 from hub import batch, record
 from hub.batch import Chain
-from hub.errors import ForkError, HubError, KeyRefused, KindError, Problem
+from hub.errors import ForkError, HubError, KeyRefused, KindError
 from hub.kinds import Kind
 from hub.ledger import Ledger, Submission, leaf_hashes
 from hub.note import Signer
 from hub.record import Leaf, Plain
 from hub.store.base import Known, Pull, Quarantined, Scan
-from hub.workshop import Sifted, Workshop, prepare, salts
+from hub.workshop import Glimpse, Made, Seen, Workshop, salts, unseen
 
-BATCH_RECORDS = 1_000
+BATCH_RECORDS = 2_000
 BATCH_BYTES = 7 << 20
 MOST_QUARANTINED = 5_000
 SMALL = 10
@@ -62,6 +64,13 @@ class Draft:
         return self.content.digest if self.content else None
 
 
+class Standing(NamedTuple):
+    """Where an origin's chain stands, and the current revisions of some of its records, by kind and id."""
+
+    chain: Chain
+    known: dict[tuple[str, str], Known]
+
+
 class Issuer:
     """Signs one origin's records and puts them on a ledger."""
 
@@ -78,34 +87,37 @@ class Issuer:
     def id_of(self, kind: str, source_key: str) -> str:
         return record.record_id(self.id_key, kind, source_key)
 
-    def known(self, drafts: Sequence[Draft]) -> dict[tuple[str, str], Known]:
-        """The current revisions of the drafts' records, by kind and id."""
-        found = {}
+    def standing(self, drafts: Sequence[Draft]) -> Standing:
+        """What stands of the drafts' records."""
+        # The chain before the revisions: whoever comes between has moved the chain on, and shows as a fork.
+        chain, found = self.ledger.chain(self.origin), {}
         for kind in {draft.kind.name for draft in drafts}:
             ids = [draft.id for draft in drafts if draft.kind.name == kind]
             for id, known in self.ledger.store.known(self.origin, kind, ids).items():
                 found[kind, id] = known
-        return found
+        return Standing(chain, found)
 
-    def issue(self, drafts: Sequence[Draft], within: Callable[[], None] | None = None) -> list[Leaf]:
+    def issue(
+        self, drafts: Sequence[Draft], within: Callable[[], None] | None = None, standing: Standing | None = None
+    ) -> list[Leaf]:
         """Sign and append what changed, one batch after another; gives the leaves that were new.
 
         `within` joins the last batch's transaction, or runs in one of its own where nothing changed. A place in the chain
-        lost to another process is taken anew.
+        lost to another process is taken anew, as is what `standing` said of the records.
         """
         issued: list[Leaf] = []
         while True:
-            # Read before the records' revisions are: whoever comes between has moved the chain on, and shows as a fork.
-            chain = self.ledger.chain(self.origin)
+            stands = standing or self.standing(drafts)
             try:
-                self._append(chain, self._seal(drafts), within, issued)
+                self._append(stands.chain, self._seal(drafts, stands.known), within, issued)
             except ForkError:
+                standing = None
                 continue
             return issued
 
-    def _seal(self, drafts: Sequence[Draft]) -> list[Leaf]:
+    def _seal(self, drafts: Sequence[Draft], standing: Mapping[tuple[str, str], Known]) -> list[Leaf]:
         # Salts of its own for each call: threads may share an issuer.
-        known, at, salt = self.known(drafts), stamp(self._now()), salts()
+        known, at, salt = dict(standing), stamp(self._now()), salts()
         leaves: list[Leaf] = []
         for draft in drafts:
             before = known.get((draft.kind.name, draft.id))
@@ -245,23 +257,17 @@ class Intake:
                 raise
         return run.outcome
 
-    def sift(
-        self, plan: bytes, kind: str, id_keys: Mapping[str, bytes], rows: Sequence[Row]
-    ) -> "Future[Sifted | None]":
-        """Rows as the workshop sees them at a first look; None where there is none."""
-        if self._workshop is not None and self.sifts:
-            return self._workshop.sift(plan, kind, id_keys, [row.data for row in rows])
-        done: Future[Sifted | None] = Future()
-        done.set_result(None)
-        return done
+    def make(self, run: "_Run", rows: Sequence[Row]) -> "Future[Seen[Made]]":
+        """Rows as contents ready to be signed, where the workshop can tell."""
+        if self._workshop is None or run.plan is None:
+            return unseen(rows)
+        return self._workshop.make(run.plan, run.kind.name, run.id_keys, [row.data for row in rows])
 
-    def prepare(self, kind: Kind, bodies: Sequence[dict[str, Any]]) -> "Future[list[Plain | list[Problem]]]":
-        """Check, digest and encode bodies, in the workshop where there is one."""
-        if self._workshop is not None:
-            return self._workshop.prepare(kind.name, bodies)
-        done: Future[list[Plain | list[Problem]]] = Future()
-        done.set_result(prepare(kind, self._digest_key, bodies))
-        return done
+    def sift(self, run: "_Run", rows: Sequence[Row]) -> "Future[Seen[Glimpse]]":
+        """Rows as what the ledger is asked about at a first look, where the workshop can tell."""
+        if self._workshop is None or run.plan is None:
+            return unseen(rows)
+        return self._workshop.sift(run.plan, run.kind.name, run.id_keys, [row.data for row in rows])
 
     def trial(self, feed: Feed, connection: Mapping[str, Any]) -> dict[str, int]:
         """Count what a whole read of a feed would do: new, revised, unchanged, refused, absent; stores nothing."""
@@ -306,23 +312,22 @@ class _Sieve:
 
     MOST_PASSED = 100_000
 
-    def __init__(self, run: "_Run", plan: bytes) -> None:
-        self._run, self._plan, self._open = run, plan, True
+    def __init__(self, run: "_Run") -> None:
+        self._run, self._open = run, True
         self._rows: list[Row] = []
-        self._ahead: deque[tuple[list[Row], Future[Sifted | None]]] = deque()
+        self._ahead: deque[tuple[list[Row], Future[Seen[Glimpse]]]] = deque()
         self._passed: set[tuple[str, str]] = set()
-        self._id_keys = {origin: run._issuer(origin).id_key for origin in run.feed.origins}
 
     @classmethod
     def of(cls, run: "_Run") -> "_Sieve | None":
         """A sieve for a run that has anything to hold back: a whole read of a feed that the ledger holds records of."""
         feed, store = run.feed, run.intake.store
-        if run.incremental or ORDINAL in feed.key or not run.intake.sifts:
+        if run.incremental or run.plan is None or not run.intake.sifts:
             return None
         standing = sum(each.standing for each in store.series() if each.kind == feed.kind and each.origin in feed.origins)
         if standing < SIFT_FROM:
             return None
-        return cls(run, msgspec.msgpack.encode(feed.plan))
+        return cls(run)
 
     def take(self, rows: Sequence[Row], scan: Scan) -> None:
         self._rows += rows
@@ -339,19 +344,17 @@ class _Sieve:
 
     def _send(self, rows: list[Row], scan: Scan) -> None:
         if rows:
-            run = self._run
-            self._ahead.append((rows, run.intake.sift(self._plan, run.kind.name, self._id_keys, rows)))
+            self._ahead.append((rows, self._run.intake.sift(self._run, rows)))
         while len(self._ahead) > AHEAD:
             self._settle(scan)
 
     def _settle(self, scan: Scan) -> None:
         rows, future = self._ahead.popleft()
-        sifted = future.result() if self._open else None
-        if sifted is None:
-            held: set[int] = set()
-        else:
-            held = self._held(sifted, scan)
-            self._run.outcome.leftovers += Counter(sifted.leftovers)
+        held: set[int] = set()
+        if self._open:
+            seen, leftovers = future.result()
+            held = self._held(seen, scan)
+            self._run.outcome.leftovers += Counter(leftovers)
         for n, row in enumerate(rows):
             if n not in held:
                 self._run._take(row, scan)
@@ -359,10 +362,10 @@ class _Sieve:
             # Much changed: from here on everything takes the ordinary path, and memory stays flat.
             self._open, self._passed = False, set()
 
-    def _held(self, sifted: Sifted, scan: Scan) -> set[int]:
+    def _held(self, glimpses: Sequence[Glimpse | None], scan: Scan) -> set[int]:
         """The places of rows that need nothing more."""
         run, first = self._run, dict[str, dict[str, tuple[int, bytes, int]]]()
-        seen = [(n, each) for n, each in enumerate(sifted.rows) if each is not None]
+        seen = [(n, each) for n, each in enumerate(glimpses) if each is not None]
         for n, (origin, id, digest, size) in seen:
             if (origin, id) not in self._passed:
                 first.setdefault(origin, {}).setdefault(id, (n, digest, size))
@@ -394,12 +397,24 @@ class _Run:
         self.present: dict[str, set[str]] = {}
         self.unreadable: set[str] = set()
         self.stored = self.unchanged = self.read_count = 0
-        self.rows: list[tuple[Row, Mapped]] = []
-        self.ahead: deque[tuple[list[tuple[Row, Mapped]], Future[list[Plain | list[Problem]]]]] = deque()
+        self.rows: list[Row] = []
+        self.ahead: deque[tuple[list[Row], Future[Seen[Made]]]] = deque()
         self.aside: list[Quarantined] = []
         self.marks: set[str] = set()
+        self.last_refused = ""
         self.issuers: dict[str, Issuer] = {}
         self.sieve: _Sieve | None = None
+        # What other processes need to map rows; None where a row's key depends on the rows before it.
+        self.plan = None if ORDINAL in feed.key else msgspec.msgpack.encode(feed.plan)
+
+    @cached_property
+    def id_keys(self) -> dict[str, bytes]:
+        """Id keys by origin; a row of an origin without a key here is looked at where that can be told."""
+        found = {}
+        for origin in self.feed.origins:
+            with suppress(KeyRefused):
+                found[origin] = self._issuer(origin).id_key
+        return found
 
     # --- reading ---
 
@@ -414,18 +429,23 @@ class _Run:
             else:
                 for row in page.rows:
                     self._take(row, scan)
-            if len(self.marks) > MOST_QUARANTINED:
-                what = f"more than {MOST_QUARANTINED} rows were refused"
-                raise Look(page.rows[-1].where, what, "check the declaration against the source")
+            self._refuse_too_many_refused()
             cursor = page.cursor or cursor
             if self.progress:
                 self.progress(self.outcome.pull.code, self.feed.name, self.read_count)
         if self.sieve is not None:
             self.sieve.finish(scan)
         self._flush(scan)
+        self._refuse_too_many_refused()
         self._retry(scan)
         self.outcome.leftovers += self.mapper.leftovers
         return cursor
+
+    def _refuse_too_many_refused(self) -> None:
+        """Rows at work in other processes are not counted yet: some thousands more may be refused before the read stops."""
+        if len(self.marks) > MOST_QUARANTINED:
+            what = f"more than {MOST_QUARANTINED} rows were refused"
+            raise Look(self.last_refused, what, "check the declaration against the source")
 
     def _retry(self, scan: Scan) -> None:
         """Try rows set aside earlier again, in an incremental read (a whole read meets them by itself)."""
@@ -448,12 +468,7 @@ class _Run:
         self._flush(scan)
 
     def _take(self, row: Row, scan: Scan) -> None:
-        try:
-            mapped = self.mapper(row)
-        except Refuse as error:
-            self._refused(row, error)
-            return
-        self.rows.append((row, mapped))
+        self.rows.append(row)
         if len(self.rows) >= BATCH_RECORDS:
             self._send(scan)
 
@@ -472,7 +487,8 @@ class _Run:
             self.unreadable.update([error.origin] if error.origin else self.feed.origins)
         self._set_aside(row, error.field, str(error), error.origin or "", error.key)
 
-    def _invalid(self, row: Row, mapped: Mapped, problems: Sequence[Problem]) -> None:
+    def _invalid(self, row: Row, mapped: Mapped, error: KindError) -> None:
+        problems = error.problems
         self._present(mapped.origin, mapped.key)
         self._set_aside(row, problems[0].where, "; ".join(map(str, problems[:5])), mapped.origin, mapped.key)
 
@@ -492,14 +508,15 @@ class _Run:
             )
         )
         self.marks.add(mark)
+        self.last_refused = row.where
 
     # --- storing ---
 
     def _send(self, scan: Scan) -> None:
         """Hand the rows gathered to the workshop, and store what it has done before."""
-        bodies = [mapped.body for _, mapped in self.rows if not mapped.retract]
-        self.ahead.append((self.rows, self.intake.prepare(self.kind, bodies)))
-        self.rows = []
+        if self.rows:
+            self.ahead.append((self.rows, self.intake.make(self, self.rows)))
+            self.rows = []
         while len(self.ahead) > AHEAD:
             self._settle(scan)
 
@@ -507,25 +524,47 @@ class _Run:
         self._send(scan)
         while self.ahead:
             self._settle(scan)
+        self._put_aside()
 
     def _settle(self, scan: Scan) -> None:
         """Store the oldest rows handed over: drafts of the good ones, the others aside."""
         rows, future = self.ahead.popleft()
-        prepared = iter(future.result())
+        seen, leftovers = future.result()
+        self.outcome.leftovers += Counter(leftovers)
         drafts: dict[str, list[tuple[Draft, Row]]] = {}
-        for row, mapped in rows:
-            content = None if mapped.retract else next(prepared)
-            if isinstance(content, list):
-                self._invalid(row, mapped, content)
+        for row, made in zip(rows, seen, strict=True):
+            if made is not None:
+                origin, draft = made.origin, Draft(self.kind, made.id, made.content)
+            elif (found := self._look(row)) is not None:
+                origin, draft = found
+            else:
                 continue
-            self.read_rows[mapped.origin] += 1
-            if content is not None:
-                self.outcome.bytes += content.size
-            id = self._issuer(mapped.origin).id_of(self.kind.name, mapped.key)
-            draft = Draft(self.kind, id, content, "withdrawn" if content is None else "")
-            drafts.setdefault(mapped.origin, []).append((draft, row))
-        for origin, found in drafts.items():
-            self._store(origin, found, scan)
+            if draft.content is not None:
+                self.outcome.bytes += draft.content.size
+            drafts.setdefault(origin, []).append((draft, row))
+        for origin, each in drafts.items():
+            self.read_rows[origin] += len(each)
+            self._store(origin, each, scan)
+        self._put_aside()
+
+    def _look(self, row: Row) -> tuple[str, Draft] | None:
+        """A row as a draft of its origin's; None where it had to be set aside."""
+        try:
+            mapped = self.mapper(row)
+        except Refuse as error:
+            self._refused(row, error)
+            return None
+        issuer = self._issuer(mapped.origin)
+        if mapped.retract:
+            return mapped.origin, Draft(self.kind, issuer.id_of(self.kind.name, mapped.key), None, "withdrawn")
+        try:
+            self.kind.accept(mapped.body)
+        except KindError as error:
+            self._invalid(row, mapped, error)
+            return None
+        return mapped.origin, issuer.draft(self.kind, mapped.key, mapped.body)
+
+    def _put_aside(self) -> None:
         if self.aside:
             with self.intake.store.transaction():
                 self.intake.store.put_quarantine(self.aside)
@@ -535,7 +574,8 @@ class _Run:
         issuer = self._issuer(origin)
         ids = {draft.id for draft, _ in rows if draft.content or self.incremental}
         met = scan.add(origin, self.kind.name, list(ids))
-        known = issuer.known([draft for draft, _ in rows])
+        stands = issuer.standing([draft for draft, _ in rows])
+        known = stands.known
         self.met_again[origin] += self._standing(known.get((self.kind.name, id)) for id in ids - met)
         first: dict[str, Draft] = {}
         for draft, row in rows:
@@ -552,7 +592,7 @@ class _Run:
                 self._set_aside(row, ", ".join(self.feed.key), TWICE, origin, None)
             else:
                 self.unchanged += 1
-        leaves = issuer.issue(list(first.values()))
+        leaves = issuer.issue(list(first.values()), standing=stands)
         for leaf in leaves:
             before = known.get((leaf.kind, leaf.id))
             if leaf.op == "retract":

@@ -135,20 +135,21 @@ def record_id(id_key: bytes, kind: str, source_key: str) -> str:
 
 
 class Plain(NamedTuple):
-    """A body ready to be sealed: canonical bytes of its open fields and of each group's, and its content digest.
+    """A body ready to be sealed: canonical bytes of its open fields and of each group's, its content digest and size in bytes.
 
-    `sealed` are each group's digest and disclosure where they are made already: for one revision, with salts of its own.
+    `closed` are each group's digest and disclosure where they are made already, for one revision, with salts of its own;
+    `groups` is empty then.
     """
 
     open: bytes
-    groups: dict[str, bytes | None]
     digest: bytes
-    sealed: tuple[dict[str, str | None], dict[str, str]] | None = None
+    size: int
+    groups: dict[str, bytes | None]
+    closed: tuple[dict[str, str | None], dict[str, str]] | None = None
 
-    @property
-    def size(self) -> int:
-        """How many bytes the content has."""
-        return len(self.open) + sum(map(len, filter(None, self.groups.values())))
+    def close(self, salt: Callable[[], str]) -> "Plain":
+        """The same with its groups closed."""
+        return self if self.closed else self._replace(groups={}, closed=close_groups(self.groups, salt))
 
 
 def plain(digest_key: bytes, kind: KindLike, body: dict[str, Any]) -> Plain:
@@ -156,7 +157,8 @@ def plain(digest_key: bytes, kind: KindLike, body: dict[str, Any]) -> Plain:
     open_, groups = kind.split(body)
     opened = encode(open_)
     encoded = {group: None if fields is None else encode(fields) for group, fields in groups.items()}
-    return Plain(opened, encoded, content_digest(digest_key, kind, body))
+    size = len(opened) + sum(map(len, filter(None, encoded.values())))
+    return Plain(opened, content_digest(digest_key, kind, body), size, encoded)
 
 
 def content_digest(digest_key: bytes, kind: KindLike, body: dict[str, Any]) -> bytes:
@@ -169,11 +171,13 @@ def essence_digest(digest_key: bytes, kind: KindLike, essence: bytes) -> bytes:
     return hmac.digest(digest_key, kind.name.encode() + b"\0" + essence, "sha256")[:16]
 
 
-def close_groups(content: Plain, salt: Callable[[], str]) -> tuple[dict[str, str | None], dict[str, str]]:
+def close_groups(
+    groups: Mapping[str, bytes | None], salt: Callable[[], str]
+) -> tuple[dict[str, str | None], dict[str, str]]:
     """Each group's digest (None where it is empty) and disclosure; `salt` draws 128 fresh bits as base64url."""
     sealed: dict[str, str | None] = {}
     disclosures = {}
-    for group, fields in content.groups.items():
+    for group, fields in groups.items():
         if fields is None:
             sealed[group] = None
         else:
@@ -186,7 +190,7 @@ def close_groups(content: Plain, salt: Callable[[], str]) -> tuple[dict[str, str
 
 def seal(kind: KindLike, content: Plain, *, origin: str, id: str, rev: int, at: str, salt: Callable[[], str]) -> Leaf:
     """Seal what `plain` prepared; `salt` draws 128 fresh bits as base64url."""
-    sealed, disclosures = content.sealed or close_groups(content, salt)
+    sealed, disclosures = content.closed or close_groups(content.groups, salt)
     raw = encode(_Sealed(at, id, kind.name, "put", msgspec.Raw(content.open), origin, rev, salt(), sealed))
     return Leaf(raw, disclosures, origin, kind.name, id, rev, "put", content.digest)
 

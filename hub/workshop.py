@@ -1,24 +1,27 @@
 """More processes for the pure work on records: checking what is pushed, preparing what is pulled.
 
-Validating and hashing records takes most of an ingest's time and one core; with workers the other cores share it, and
-the hub's own process keeps the network, the ledger and the store. On a whole comparison they also map the rows and digest
-them: what the ledger holds as it is needs nothing more.
+Mapping, validating and hashing records takes most of an ingest's time; with workers the other cores share it, and the hub's
+own process keeps the network, the ledger and the store. On a whole comparison they digest the rows first: what the ledger
+holds as it is needs nothing more.
 Rule 1. Plain data in, plain data out, through pipes: a worker opens no store and no connection, and writes no file.
 Rule 2. A worker ends with its parent: the end of its input is its end. One that died is replaced, and the work it held
 is done here.
-Rule 3. Few records are not worth the way: they are done here, by the same functions.
+Rule 3. What is few, or what needs a reason told, is done here, by the same functions.
 """
 
 import contextlib
+import fcntl
+import gc
 import os
 import queue
+import struct
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -31,75 +34,128 @@ from hub.kinds import Kind, load_kinds
 from hub.record import Leaf, Plain
 
 FEW = 100
-MOST_SIFTERS = 8
+MOST_READERS = 8
+PIPE = 1 << 20
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
 _plan = msgspec.msgpack.Decoder(Plan).decode
 
 Records = Sequence[tuple[bytes, list[str]]]
+Rows = Sequence[Mapping[str, Any]]
+_Each = TypeVar("_Each")
 
 
 def salts() -> Callable[[], str]:
     """Draws 128 fresh bits as base64url, from the system's generator, some thousands at a time."""
+    cut = struct.Struct("16s" * 1024)
 
     def draw() -> Iterator[str]:
         while True:
-            block = os.urandom(16 * 1024)
-            text = b"".join([b64url(block[n : n + 16]) for n in range(0, len(block), 16)]).decode()
-            yield from [text[n : n + 22] for n in range(0, len(text), 22)]
+            # Two zero bytes behind each sixteen make 24 characters, of which the first 22 are their one spelling.
+            text = b64url(b"\0\0".join(cut.unpack(os.urandom(cut.size)))).decode()
+            yield from [text[n : n + 22] for n in range(0, len(text), 24)]
 
     return draw().__next__
 
 
-def prepare(
-    kind: Kind, digest_key: bytes, bodies: Sequence[dict[str, Any]], salt: Callable[[], str] | None = None
-) -> list[Plain | list[Problem]]:
-    """Each body ready to be sealed (with `salt` its groups are sealed already), or what its kind says against it."""
-    found: list[Plain | list[Problem]] = []
-    for body in bodies:
-        try:
-            kind.accept(body)
-            content = record.plain(digest_key, kind, body)
-            found.append(content if salt is None else content._replace(sealed=record.close_groups(content, salt)))
-        except KindError as error:
-            found.append(list(error.problems))
-    return found
+def collect_rarely() -> None:
+    """Look for circles of dead objects seldom: thousands of rows are at work at once, and none is in a circle.
 
-
-class Sifted(NamedTuple):
-    """Rows as what they are held against the ledger by: origin, id, content digest and bytes; None where one must be looked at.
-
-    `leftovers` counts the columns that nobody mapped.
+    The usual thresholds cost a third of an ingest.
     """
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
 
-    rows: list[tuple[str, str, bytes, int] | None]
-    leftovers: dict[str, int]
+
+class Made(NamedTuple):
+    """A row that its kind accepts: whose record it is, the record's id, and its content."""
+
+    origin: str
+    id: str
+    content: Plain
 
 
-class Sifter:
-    """Maps rows of one feed and digests them; a row that needs a closer look is None."""
+class Glimpse(NamedTuple):
+    """Of a row what it is held against the ledger by: origin, id, content digest, and how many bytes the content has."""
+
+    origin: str
+    id: str
+    digest: bytes
+    size: int
+
+
+class Reader:
+    """Maps rows of one feed; None stands for a row that somebody must look at closely.
+
+    A row refused, a withdrawal, a body that its kind refuses: all that has a reason is left to who can tell it.
+    """
 
     def __init__(self, plan: bytes, kind: Kind, digest_key: bytes) -> None:
         self._mapper, self._kind, self._digest_key = Mapper(_plan(plan)), kind, digest_key
         self._told: Counter[str] = Counter()
+        self._salt = salts()
 
-    def __call__(self, id_keys: Mapping[str, bytes], rows: Sequence[Mapping[str, Any]]) -> Sifted:
-        found = [self._row(id_keys, data) for data in rows]
+    def make(self, id_keys: Mapping[str, bytes], rows: Sequence[Mapping[str, Any]]) -> list[Made | None]:
+        """Rows as contents with their groups closed."""
+        found: list[Made | None] = []
+        for data in rows:
+            mapped = self._map(id_keys, data)
+            if mapped is not None:
+                try:
+                    self._kind.accept(mapped[2])
+                except KindError:
+                    mapped = None
+            if mapped is None:
+                found.append(None)
+            else:
+                origin, id, body = mapped
+                found.append(Made(origin, id, record.plain(self._digest_key, self._kind, body).close(self._salt)))
+        return found
+
+    def sift(self, id_keys: Mapping[str, bytes], rows: Sequence[Mapping[str, Any]]) -> list[Glimpse | None]:
+        """Rows as what tells whether the ledger holds them; nothing is checked that it would have refused."""
+        found: list[Glimpse | None] = []
+        for data in rows:
+            mapped = self._map(id_keys, data)
+            try:
+                essence = self._kind.essence(mapped[2]) if mapped else None
+            except (KeyError, TypeError, ValueError):
+                essence = None
+            if mapped is None or essence is None:
+                found.append(None)
+            else:
+                digest = record.essence_digest(self._digest_key, self._kind, essence)
+                found.append(Glimpse(mapped[0], mapped[1], digest, len(essence)))
+        return found
+
+    def leftovers(self) -> dict[str, int]:
+        """The columns that nobody mapped, counted since this was last asked."""
         leftovers = Counter(self._mapper.leftovers)
         fresh, self._told = leftovers - self._told, leftovers
-        return Sifted(found, dict(fresh))
+        return dict(fresh)
 
-    def _row(self, id_keys: Mapping[str, bytes], data: Mapping[str, Any]) -> tuple[str, str, bytes, int] | None:
+    def _map(self, id_keys: Mapping[str, bytes], data: Mapping[str, Any]) -> tuple[str, str, dict[str, Any]] | None:
         try:
             mapped = self._mapper(Row(data, ""))
-            if mapped.retract:
-                return None
-            id = record.record_id(id_keys[mapped.origin], self._kind.name, mapped.key)
-            essence = self._kind.essence(mapped.body)
-        except (Refuse, KeyError, TypeError, ValueError):
+        except Refuse:
             return None
-        return mapped.origin, id, record.essence_digest(self._digest_key, self._kind, essence), len(essence)
+        if mapped.retract or mapped.origin not in id_keys:
+            return None
+        return mapped.origin, record.record_id(id_keys[mapped.origin], self._kind.name, mapped.key), mapped.body
+
+
+# What a reader said of each row, and the columns that nobody mapped.
+Seen = tuple[list[_Each | None], dict[str, int]]
+_made = msgspec.msgpack.Decoder(tuple[list[Made | None], dict[str, int]]).decode
+_sifted = msgspec.msgpack.Decoder(tuple[list[Glimpse | None], dict[str, int]]).decode
+
+
+def unseen(rows: Sequence[Any]) -> "Future[Seen[Any]]":
+    """Nothing said of any row, at once."""
+    done: Future[Seen[Any]] = Future()
+    done.set_result(([None] * len(rows), {}))
+    return done
 
 
 class _Worker:
@@ -113,6 +169,10 @@ class _Worker:
         )  # fmt: skip
         assert self._process.stdin is not None and self._process.stdout is not None
         self._to, self._from = self._process.stdin, self._process.stdout
+        for pipe in (self._to, self._from):
+            # Each time a pipe is full or empty both sides wake: a large one passes a batch in a few turns. Linux alone has it.
+            with contextlib.suppress(AttributeError, OSError):
+                fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE)
         _send(self._to, digest_key)
 
     def ask(self, question: bytes) -> bytes:
@@ -182,35 +242,27 @@ class Workshop:
             for (raw, texts), (groups, *rest) in zip(records, rows, strict=True)
         ], []
 
-    def prepare(self, kind: str, bodies: Sequence[dict[str, Any]]) -> "Future[list[Plain | list[Problem]]]":
-        """`prepare` for bodies of a kind, at work while the caller goes on reading."""
-        if self.size and len(bodies) >= FEW:
-            return self._threads.submit(self._prepare, kind, bodies)
-        done: Future[list[Plain | list[Problem]]] = Future()
-        done.set_result(prepare(self._kinds[kind], self._digest_key, bodies))
-        return done
+    def make(self, plan: bytes, kind: str, id_keys: Mapping[str, bytes], rows: Rows) -> "Future[Seen[Made]]":
+        """Rows of a feed as contents ready to be signed, at work while the caller goes on reading."""
+        if len(rows) < FEW:
+            return unseen(rows)
+        return self._threads.submit(self._read, _made, "make", plan, kind, id_keys, rows)
 
-    def _prepare(self, kind: str, bodies: Sequence[dict[str, Any]]) -> list[Plain | list[Problem]]:
-        answer = self._ask(("prepare", kind, bodies))
-        if answer is None:
-            return prepare(self._kinds[kind], self._digest_key, bodies)
-        return [Plain(*each) if good else [Problem(*told) for told in each] for good, each in _decode(answer)]
+    def sift(self, plan: bytes, kind: str, id_keys: Mapping[str, bytes], rows: Rows) -> "Future[Seen[Glimpse]]":
+        """Rows of a feed as what the ledger can be asked about, at work while the caller goes on reading."""
+        return self._threads.submit(self._read, _sifted, "sift", plan, kind, id_keys, rows)
 
-
-    def sift(
-        self, plan: bytes, kind: str, id_keys: Mapping[str, bytes], rows: Sequence[Mapping[str, Any]]
-    ) -> "Future[Sifted | None]":
-        """Rows of a feed as `Sifted`, at work while the caller goes on reading; None where no worker could do it."""
-        return self._threads.submit(self._sift, plan, kind, id_keys, rows)
-
-    def _sift(
-        self, plan: bytes, kind: str, id_keys: Mapping[str, bytes], rows: Sequence[Mapping[str, Any]]
-    ) -> Sifted | None:
-        answer = self._ask(("sift", plan, kind, dict(id_keys), rows)) if self.size else None
-        if answer is None:
-            return None
-        found, leftovers = _decode(answer)
-        return Sifted([None if each is None else tuple(each) for each in found], leftovers)
+    def _read(
+        self,
+        decode: Callable[[bytes], Seen[Any]],
+        how: str,
+        plan: bytes,
+        kind: str,
+        id_keys: Mapping[str, bytes],
+        rows: Rows,
+    ) -> Seen[Any]:
+        answer = self._ask((how, plan, kind, dict(id_keys), rows)) if self.size else None
+        return unseen(rows).result() if answer is None else decode(answer)
 
 
 # --- the other end ---
@@ -235,14 +287,14 @@ class _Bench:
 
     def __init__(self, kinds: Mapping[str, Kind], digest_key: bytes) -> None:
         self.kinds, self.digest_key = kinds, digest_key
-        self._sifters: dict[tuple[bytes, str], Sifter] = {}
+        self._readers: dict[tuple[bytes, str], Reader] = {}
 
-    def sifter(self, plan: bytes, kind: str) -> Sifter:
-        found = self._sifters.get((plan, kind))
+    def reader(self, plan: bytes, kind: str) -> Reader:
+        found = self._readers.get((plan, kind))
         if found is None:
-            if len(self._sifters) >= MOST_SIFTERS:
-                self._sifters.clear()
-            found = self._sifters[plan, kind] = Sifter(plan, self.kinds[kind], self.digest_key)
+            if len(self._readers) >= MOST_READERS:
+                self._readers.clear()
+            found = self._readers[plan, kind] = Reader(plan, self.kinds[kind], self.digest_key)
         return found
 
 
@@ -250,15 +302,13 @@ def _answer(bench: _Bench, question: Any) -> Any:
     kinds, digest_key = bench.kinds, bench.digest_key
     if question[0] == "ready":
         return True
-    if question[0] == "sift":
-        _, plan, kind, id_keys, rows = question
-        return bench.sifter(plan, kind)(id_keys, rows)
     if question[0] == "receive":
         _, taken, records = question
         leaves, problems = record.receive_all({name: kinds[name] for name in taken}, records, digest_key)
         return [(list(leaf.disclosures), *leaf[2:]) for leaf in leaves], problems
-    _, kind, bodies = question
-    return [(isinstance(each, Plain), each) for each in prepare(kinds[kind], digest_key, bodies, salts())]
+    how, plan, kind, id_keys, rows = question
+    reader = bench.reader(plan, kind)
+    return {"make": reader.make, "sift": reader.sift}[how](id_keys, rows), reader.leftovers()
 
 
 def main(folder: str) -> None:
@@ -268,6 +318,7 @@ def main(folder: str) -> None:
     os.dup2(2, 1)
     digest_key = _receive(sys.stdin.buffer)
     bench = _Bench(load_kinds(Path(folder)), digest_key)
+    collect_rarely()
     while True:
         try:
             question = _decode(_receive(sys.stdin.buffer))

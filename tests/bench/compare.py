@@ -21,6 +21,7 @@ from bench import YearHub, workplace
 
 from adapters import declaration
 from adapters.sample import generator
+from hub.workshop import collect_rarely
 
 ROOT = Path(__file__).resolve().parents[2]
 DECLARED = ROOT / "adapters" / "sample" / "huzhou_year.yaml"
@@ -28,6 +29,7 @@ DECLARED = ROOT / "adapters" / "sample" / "huzhou_year.yaml"
 
 def read_alone(folder: Path) -> dict[str, Any]:
     """Every row read and mapped, and nothing else."""
+    collect_rarely()
     feed = declaration.load(DECLARED).feeds[0]
     mapper, rows = feed.mapper(), 0
     began = time.perf_counter()
@@ -45,6 +47,7 @@ def compare(folder: Path) -> dict[str, Any]:
     def watch(code: str, feed: str, rows: int) -> None:
         peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 
+    collect_rarely()
     given = declaration.load(DECLARED)
     hub = YearHub(folder / "year-hub", given.code)
     # A hub that serves has its workers up long before a night begins.

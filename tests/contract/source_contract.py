@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+import msgspec
 import pytest
 
 from adapters.base import FAULT, Look, Page, Retry, Source, SourceError
@@ -46,6 +47,10 @@ def everything(source: Source, cursor: str | None = None) -> tuple[list[dict[str
     reached = None
     for page in source.pages(cursor):
         rows += [dict(row.data) for row in page.rows]
+        # What travels to another process arrives as it was.
+        assert [msgspec.msgpack.decode(msgspec.msgpack.encode(row.data)) for row in page.rows] == [
+            row.data for row in page.rows
+        ]
         reached = page.cursor or reached
     return rows, reached
 

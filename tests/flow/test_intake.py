@@ -436,7 +436,8 @@ def test_two_processes_pulling_one_city_lose_nothing_and_sign_nothing_twice(tmp_
         town.sound()
 
 
-def test_a_chain_that_moves_between_reading_and_signing_is_taken_anew(town, monkeypatch):
+@pytest.mark.parametrize("looked_before", [False, True])
+def test_a_chain_that_moves_between_reading_and_signing_is_taken_anew(town, monkeypatch, looked_before):
     """The other process comes exactly between what this one knows of the record and its append."""
     town.drop(row(1), row(2))
     town.pull()
@@ -449,15 +450,16 @@ def test_a_chain_that_moves_between_reading_and_signing_is_taken_anew(town, monk
 
     seal, met = issuer._seal, []
 
-    def interrupted(drafts):
-        leaves = seal(drafts)
+    def interrupted(drafts, known):
+        leaves = seal(drafts, known)
         if not met:
             met.append(True)
             issuer.issue([draft("77.00")])
         return leaves
 
     monkeypatch.setattr(issuer, "_seal", interrupted)
-    (leaf,) = issuer.issue([draft("88.00")])
+    standing = issuer.standing([draft("88.00")]) if looked_before else None
+    (leaf,) = issuer.issue([draft("88.00")], standing=standing)
     assert town.fees()["1"] == "88" and town.revs() == [(1, "put"), (3, "put")] and met and leaf.rev == 3
     town.sound()
 

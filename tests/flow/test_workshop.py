@@ -1,6 +1,7 @@
 """Workers give what the same functions give here, are replaced when they die, and end with their parent."""
 
 import contextlib
+import csv
 import os
 import signal
 import subprocess
@@ -9,14 +10,17 @@ import threading
 from datetime import date
 from pathlib import Path
 
+import msgspec
 import psutil
 import pytest
 
+from adapters import declaration
+from adapters.base import Row
 from adapters.sample import generator
 from hub import record
 from hub.canonical import unb64url
 from hub.kinds import load_kinds
-from hub.workshop import FEW, Workshop, prepare, salts
+from hub.workshop import FEW, Workshop, salts
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "config" / "kinds"
@@ -76,22 +80,55 @@ def test_kinds_not_taken_are_refused_by_a_worker_too(workshop):
     assert problems and all(each.where.endswith(".kind") for each in problems[:-1])
 
 
-def test_a_worker_prepares_what_is_prepared_here(workshop):
-    given = bodies(FEW)
-    given[3] = given[3] | {"region_code": "not a region"}
-    wanted, found = prepare(KIND, KEY, given), workshop.prepare(KIND.name, given).result()
-    assert wanted[3][0].where == "region_code" and isinstance(wanted[4], record.Plain)
-    assert [each._replace(sealed=None) if isinstance(each, record.Plain) else each for each in found] == wanted
-    # The groups came sealed: each disclosure fits its digest, and every salt is another.
-    place = {"origin": "330483", "id": record.record_id(KEY, KIND.name, "1"), "rev": 1, "at": "2026-11-22T17:05:00+08:00"}
-    salts_met = set()
-    for content, body in zip(found, given, strict=True):
-        if isinstance(content, record.Plain):
-            leaf = record.seal(KIND, content, **place, salt=salts())
+YEAR = declaration.load(ROOT / "adapters" / "sample" / "huzhou_year.yaml").feeds[0]
+PLAN = msgspec.msgpack.encode(YEAR.plan)
+
+
+@pytest.fixture
+def rows(tmp_path):
+    """Rows of the year's table, one of them with a region that is none, one without a date."""
+    generator.write_huzhou_year(tmp_path / "inspections.csv", FEW)
+    with (tmp_path / "inspections.csv").open(encoding="utf-8", newline="") as file:
+        found = list(csv.DictReader(file))
+    found[3]["area_number"] = "not a region"
+    found[5]["check_date"] = "the day before"
+    return found
+
+
+def test_a_worker_makes_of_rows_what_is_made_here(workshop, rows):
+    seen, _ = workshop.make(PLAN, KIND.name, {"330500": KEY}, rows).result()
+    assert [n for n, each in enumerate(seen) if each is None] == [3, 5], "what has a reason is left to be told here"
+    mapper, salts_met = YEAR.mapper(), set()
+    for each, row in zip(seen, rows, strict=True):
+        if each is not None:
+            mapped = mapper(Row(row, ""))
+            plain = record.plain(KEY, KIND, mapped.body)
+            assert (each.origin, each.id) == ("330500", record.record_id(KEY, KIND.name, mapped.key))
+            assert each.content[:3] == plain[:3] and not each.content.groups
+            # The groups came closed: each disclosure fits its digest, and every salt is another.
+            leaf = record.seal(KIND, each.content, origin="330500", id=each.id, rev=1,
+                               at="2026-11-22T17:05:00+08:00", salt=salts())  # fmt: skip
             fields, texts = record.reveal(record.parse(leaf.raw), leaf.disclosures.values())
-            assert KIND.join(record.parse(leaf.raw).open, fields) == body and texts == leaf.disclosures
+            assert KIND.join(record.parse(leaf.raw).open, fields) == mapped.body and texts == leaf.disclosures
             salts_met |= {unb64url(text.encode())[2:24] for text in texts.values()}
-    assert len(salts_met) == sum(len(each.sealed[1]) for each in found if isinstance(each, record.Plain))
+    assert len(salts_met) == sum(len(each.content.closed[1]) for each in seen if each)
+
+
+def test_a_worker_counts_the_columns_that_nobody_mapped(workshop, rows):
+    given = [row | {"colour": "red"} for row in rows]
+    _, leftovers = workshop.make(PLAN, KIND.name, {"330500": KEY}, given).result()
+    assert leftovers == {"colour": FEW}
+
+
+def test_a_row_of_an_origin_without_a_key_here_is_left_to_be_told(workshop, rows):
+    seen, _ = workshop.make(PLAN, KIND.name, {"330400": KEY}, rows).result()
+    assert seen == [None] * FEW
+
+
+def test_salts_are_the_one_spelling_of_sixteen_bytes_and_never_the_same():
+    draw = salts()
+    drawn = [draw() for _ in range(5000)]
+    assert len(set(drawn)) == 5000 and all(len(unb64url(each.encode())) == 16 for each in drawn)
 
 
 def test_a_worker_that_died_is_replaced_and_nothing_is_lost(workshop):
@@ -117,7 +154,7 @@ def test_workers_end_with_a_parent_that_was_killed():
     script = (
         "import sys, time; from pathlib import Path; from hub.kinds import load_kinds; from hub.workshop import Workshop\n"
         f"folder = Path({str(FOLDER)!r}); w = Workshop(folder, load_kinds(folder), bytes(32), size=1)\n"
-        "w._ask(('prepare', 'case/1', []))\nprint(w._idle.get()._process.pid, flush=True)\nsys.stdin.read()"
+        "w._ask(('ready',))\nprint(w._idle.get()._process.pid, flush=True)\nsys.stdin.read()"
     )
     env = os.environ | {"PYTHONPATH": str(ROOT)}
     parent = subprocess.Popen(
@@ -131,9 +168,9 @@ def test_workers_end_with_a_parent_that_was_killed():
     assert not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE
 
 
-def test_without_workers_everything_is_done_here():
+def test_without_workers_everything_is_done_here(rows):
     alone = Workshop(FOLDER, KINDS, KEY, size=0)
     records = pushed(FEW)
     assert alone.receive(records, TAKEN) == local(records)
-    assert alone.prepare(KIND.name, bodies(2)).result() == prepare(KIND, KEY, bodies(2))
+    assert alone.make(PLAN, KIND.name, {"330500": KEY}, rows).result() == ([None] * FEW, {})
     alone.close()
