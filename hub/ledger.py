@@ -241,13 +241,15 @@ class Ledger:
         `seal` replaces the ledger's own for this call (a partner's copy takes the hub's checkpoint).
         """
         seal = seal or self.seal
+        # Before the lock, because all that can be told of a submission alone is told of it while others append.
+        steps = [self.check(each) for each in submissions]
         with self.head.lock():
             if self._settled != (self.store.size(), self.head.read()):
                 self._settle()
             old = self.head.read()
             with self.store.transaction():
                 size = self.store.size()
-                results, raw = self._append(submissions, size, seal)
+                results, raw = self._append(steps, size, seal)
                 if within is not None:
                     within()
             # A crash here leaves the store ahead of its head: the next start verifies the entries and advances.
@@ -261,24 +263,23 @@ class Ledger:
         return results
 
     def _append(
-        self, submissions: Sequence[Submission], size: int, seal: Seal
+        self, steps: Sequence[Step], size: int, seal: Seal
     ) -> tuple[list[tuple[Entry, bool]], bytes | None]:
-        steps: list[tuple[Step, int | None]] = []
+        fresh: list[tuple[Step, int | None]] = []
         results: list[tuple[Entry, bool]] = []
-        for each in submissions:
-            step = self.check(each)
+        for step in steps:
             standing = self.store.find(step.text_hash)
             if standing is not None:
                 results.append((standing, False))
             else:
-                steps.append((step, self.apply(step)))
-        if not steps:
+                fresh.append((step, self.apply(step)))
+        if not fresh:
             return results, None
-        hashes = [merkle.leaf_hash(step.raw) for step, _ in steps]
+        hashes = [merkle.leaf_hash(step.raw) for step, _ in fresh]
         self.store.put_tiles(merkle.grow(size, hashes, self.store.tile))
-        grown = Checkpoint(seal.name, size + len(steps), merkle.root(self.store.tile, size + len(steps)))
+        grown = Checkpoint(seal.name, size + len(fresh), merkle.root(self.store.tile, size + len(fresh)))
         raw = seal.make(grown, self.store.tile)
-        for index, (step, first) in enumerate(steps, size):
+        for index, (step, first) in enumerate(fresh, size):
             count = step.entry.count if isinstance(step.entry, Batch) else 0
             entry = Entry(index, step.text_hash, step.entry.origin, step.entry.seq, step.raw, count, first, raw)
             self.store.append_entry(entry)

@@ -284,12 +284,15 @@ def receive(
 
 
 def receive_all(
-    kinds: Mapping[str, KindLike], records: Sequence[tuple[bytes, list[str]]], digest_key: bytes
+    kinds: Mapping[str, KindLike], records: Sequence[tuple[bytes, list[str]]], digest_key: bytes, first: int = 0
 ) -> tuple[list[Leaf], list[Problem]]:
-    """Every pushed record of a batch as a leaf, or no leaf and every problem of every one (at most MOST_PROBLEMS)."""
+    """Every pushed record as a leaf, or no leaf and every problem of every one (at most MOST_PROBLEMS).
+
+    `first` is the place of the first in its batch.
+    """
     leaves: list[Leaf] = []
     problems: list[Problem] = []
-    for n, (raw, disclosures) in enumerate(records):
+    for n, (raw, disclosures) in enumerate(records, first):
         try:
             leaves.append(receive(kinds, raw, disclosures, digest_key, complete=True))
         except HubError as error:

@@ -230,10 +230,20 @@ class Workshop:
 
     def receive(self, records: Records, taken: Sequence[str]) -> tuple[list[Leaf], list[Problem]]:
         """`record.receive_all` over kinds of the names `taken`; no leaf where there is a problem."""
-        answer = self._ask(("receive", list(taken), records)) if self.size and len(records) >= FEW else None
+        # In parts, so that a batch alone has every core.
+        size = max(FEW, -(-len(records) // max(1, self.size)))
+        parts = [(n, records[n : n + size]) for n in range(0, len(records), size)]
+        others = self._threads.map(lambda part: self._receive(*part, taken), parts[1:])
+        found = [self._receive(*part, taken) for part in parts[:1]]
+        found += others
+        problems = [problem for _, told in found for problem in told]
+        return ([], problems) if problems else ([leaf for leaves, _ in found for leaf in leaves], [])
+
+    def _receive(self, first: int, records: Records, taken: Sequence[str]) -> tuple[list[Leaf], list[Problem]]:
+        answer = self._ask(("receive", list(taken), first, records)) if self.size and len(records) >= FEW else None
         if answer is None:
             kinds = {name: self._kinds[name] for name in taken}
-            return record.receive_all(kinds, records, self._digest_key)
+            return record.receive_all(kinds, records, self._digest_key, first)
         rows, problems = _decode(answer)
         if problems:
             return [], [Problem(*each) for each in problems]
@@ -303,8 +313,8 @@ def _answer(bench: _Bench, question: Any) -> Any:
     if question[0] == "ready":
         return True
     if question[0] == "receive":
-        _, taken, records = question
-        leaves, problems = record.receive_all({name: kinds[name] for name in taken}, records, digest_key)
+        _, taken, first, records = question
+        leaves, problems = record.receive_all({name: kinds[name] for name in taken}, records, digest_key, first)
         return [(list(leaf.disclosures), *leaf[2:]) for leaf in leaves], problems
     how, plan, kind, id_keys, rows = question
     reader = bench.reader(plan, kind)
