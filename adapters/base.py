@@ -7,7 +7,7 @@ changed format, unreadable file) and `Refuse` (this one row cannot be mapped: qu
 None of them carries a value of a row.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 
@@ -72,6 +72,18 @@ class Refuse(SourceError):
         self.row, self.field = where, field
         self.key: str | None = None
         self.origin: str | None = None
+
+
+class Listed(Protocol):
+    """A source that can also list which rows there are and of which version, so that only some need be read whole."""
+
+    def listing(self) -> Iterator[Page]:
+        """Every row there is with few of its columns, those of its key and its version among them."""
+        ...
+
+    def fetch(self, rows: Sequence[Row]) -> Iterator[Page]:
+        """The whole rows of some listed ones."""
+        ...
 
 
 class Source(Protocol):

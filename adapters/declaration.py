@@ -357,6 +357,11 @@ class Feed:
     connection: Mapping[str, Any]
     base: Path
 
+    @property
+    def version(self) -> str | None:
+        """The column that tells a row's version, where the source can list its rows."""
+        return (self.options.get("inventory") or {}).get("version")
+
     def mapper(self) -> Mapper:
         """A fresh mapper, for one read."""
         return Mapper(self.plan)
@@ -464,6 +469,13 @@ def _check_feed(
                 )
         elif name not in mapped:
             say((*at, "key", n), "is not mapped", did_you_mean(name, mapped))
+    if inventory := options.get("inventory"):
+        if raw["completeness"] == "delta" or ORDINAL in raw["key"]:
+            say((*at, "source", "inventory"), "needs rows that stand by themselves", "not with delta or ordinal")
+        if missing := sorted(_identifying(raw, mapped) - {inventory["by"], *inventory.get("columns", ())}):
+            if raw["transport"] == "sql_view":
+                mend = f"add to columns: {', '.join(missing)}"
+                say((*at, "source", "inventory"), "lacks columns that tell whose row it is", mend)
     if (raw["completeness"] == "window") != ("window" in raw):
         say((*at, "completeness"), "window: goes with completeness: window", "give both or neither")
     elif "window" in raw and raw["window"]["field"] not in mapped:
@@ -477,6 +489,12 @@ def _check_feed(
     for n, column in enumerate(raw["ignore"]):
         if column in columns:
             say((*at, "ignore", n), "is mapped too", "remove it here")
+
+
+def _identifying(raw: Mapping[str, Any], mapped: Mapping[str, Any]) -> set[str]:
+    """The columns that a row's key, origin and operation are read from."""
+    found = {column for name in raw["key"] if name in mapped for column in columns_of(mapped[name])}
+    return found | {raw[section]["from"] for section in ("origin", "operation") if section in raw}
 
 
 def lint(declaration: Declaration, kinds: Mapping[str, Iterable[str]]) -> list[str]:

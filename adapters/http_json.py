@@ -6,8 +6,9 @@ page that repeats, a total that shrinks while it is read and more pages than dec
 so a read ends, and ends whole or not at all.
 """
 
+import copy
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -105,6 +106,15 @@ class _Incremental(Schema):
     lag = Span()
 
 
+class _Inventory(Schema):
+    path = fields.String(required=True, validate=validate.Regexp(r"\A/[^?#\s]*\Z", error="expected a path from /"))
+    records = _JmesPath()
+    by = fields.String(required=True)
+    version = fields.String(required=True)
+    param = fields.String(required=True)
+    most = fields.Integer(strict=True, load_default=100, validate=validate.Range(min=1, max=1000))
+
+
 class SourceYaml(Schema):
     path = fields.String(required=True, validate=validate.Regexp(r"\A/[^?#\s]*\Z", error="expected a path from /"))
     method = fields.String(load_default="GET", validate=validate.OneOf(("GET", "POST")))
@@ -116,6 +126,7 @@ class SourceYaml(Schema):
     total = _JmesPath()
     paginator = _Paginator(load_default=lambda: {"type": "single_page"})
     incremental = fields.Nested(_Incremental)
+    inventory = fields.Nested(_Inventory)
     success = fields.Nested(_Success)
     timeout = Span()
     max_bytes = fields.Integer(strict=True, load_default=32 << 20, validate=validate.Range(min=1))
@@ -239,6 +250,27 @@ class HttpJson:
             yield from self._pages(cursor)
         finally:
             self._fetcher.close()
+
+    def listing(self) -> Iterator[Page]:
+        """The rows of the path that `inventory:` names."""
+        inventory = self._options["inventory"]
+        other = {"path": inventory["path"], "records": inventory.get("records", self._options["records"])}
+        yield from self._with(other).pages(None)
+
+    def fetch(self, rows: Sequence[Row]) -> Iterator[Page]:
+        """The whole rows with these values of `by:`, some of them a request, with commas between."""
+        inventory = self._options["inventory"]
+        values = list(dict.fromkeys(str(row.data[inventory["by"]]) for row in rows))
+        for n in range(0, len(values), inventory["most"]):
+            asked = {inventory["param"]: ",".join(values[n : n + inventory["most"]])}
+            yield from self._with({"params": {**self._options["params"], **asked}}).pages(None)
+
+    def _with(self, options: Mapping[str, Any]) -> "HttpJson":
+        """The same API, signed in as it is, asked for something else and never from a cursor on."""
+        other = copy.copy(self)
+        other._options = {**self._options, **options, "incremental": None}
+        other._read = _Reader(other._options)
+        return other
 
     def _pages(self, cursor: str | None) -> Iterator[Page]:
         pager, since, reached = _Pager(self._options["paginator"]), self._since(cursor), cursor

@@ -292,6 +292,12 @@ class Mapper:
         origin = self._origin(row)
         return Mapped(origin, self._key_of(row, body, origin), body)
 
+    def identify(self, row: Row) -> Mapped:
+        """Whose record a row is and its key, from the columns that these need; the body is left empty."""
+        retract = self._retracts is not None and self._retracts(row)
+        body, origin = self._body(row, self._columns(tuple(row.data)), only=self._key), self._origin(row)
+        return Mapped(origin, self._key_of(row, body, origin), {}, retract)
+
     @property
     def leftovers(self) -> Counter[str]:
         self._count()

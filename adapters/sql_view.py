@@ -7,7 +7,7 @@ what it was. Values become plain JSON ones: times in ISO spelling, decimals and 
 text. A row stands by its number in the read: keys may be personal.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -33,6 +33,7 @@ from adapters.files import positive
 from adapters.table_file import number_text, paged
 
 _FETCH = 1_000
+_ASKED = 500
 
 
 class _Lag(fields.Field[Any]):
@@ -51,12 +52,19 @@ class _Incremental(Schema):
     lag = _Lag()
 
 
+class _Inventory(Schema):
+    by = fields.String(required=True)
+    version = fields.String(required=True)
+    columns = fields.List(fields.String(), load_default=list)
+
+
 class SourceYaml(Schema):
     table = fields.String(required=True, validate=validate.Length(min=1, max=128))
     schema = fields.String()
     columns = fields.List(fields.String(), validate=validate.Length(min=1))
     order = Words(required=True)
     incremental = fields.Nested(_Incremental)
+    inventory = fields.Nested(_Inventory)
     last_per = Words()
     timeout = Span()
     max_rows = positive(5_000_000)
@@ -118,23 +126,44 @@ class SqlView:
 
     def pages(self, cursor: str | None) -> Iterator[Page]:
         """The rows from `cursor` less the lag on (all for None); the last page carries the cursor."""
+        reached: list[Any] = []
+
+        def statement(link: sa.Connection, table: sa.Table) -> sa.Select[Any]:
+            reached.append(self._highest(link, table))
+            return self._statement(table, cursor, reached[0])
+
+        held: Page | None = None
+        for page in self._selected(statement):
+            if held is not None:
+                yield held
+            held = page
+        if held is not None:
+            yield held._replace(cursor=self._reached(cursor, reached[0]))
+
+    def listing(self) -> Iterator[Page]:
+        """The columns of `inventory:` alone, of every row."""
+        inventory = self._options["inventory"]
+        names = dict.fromkeys([inventory["by"], inventory["version"], *inventory["columns"]])
+        yield from self._selected(lambda link, table: self._statement(table, None, None, [table.c[n] for n in names]))
+
+    def fetch(self, rows: Sequence[Row]) -> Iterator[Page]:
+        """The whole rows with these values of `by:`."""
+        by = self._options["inventory"]["by"]
+        values = list(dict.fromkeys(row.data[by] for row in rows))
+        for n in range(0, len(values), _ASKED):
+            part = values[n : n + _ASKED]
+            yield from self._selected(lambda link, table: self._statement(table, None, None, only=(by, part)))
+
+    def _selected(self, statement: Callable[[sa.Connection, sa.Table], sa.Select[Any]]) -> Iterator[Page]:
         with self._open() as link:
             try:
-                table = self._table(link)
-                highest = self._highest(link, table)
-                statement = self._statement(table, cursor, highest)
-                rows = link.execution_options(stream_results=True, yield_per=_FETCH).execute(statement)
-                held: Page | None = None
-                for page in paged(self._rows(rows)):
-                    if held is not None:
-                        yield held
-                    held = page
+                select = statement(link, self._table(link))
+                rows = link.execution_options(stream_results=True, yield_per=_FETCH).execute(select)
+                yield from paged(self._rows(rows))
             except NoSuchTableError:
                 raise Look(self._where, "no such table or view", "check table: and the account's rights") from None
             except (DBAPIError, SQLAlchemyError) as error:
                 raise self._failed(error) from None
-        if held is not None:
-            yield held._replace(cursor=self._reached(cursor, highest))
 
     def _reached(self, cursor: str | None, highest: Any) -> str | None:
         if highest is None:
@@ -185,6 +214,8 @@ class SqlView:
             *options.get("columns", ()),
         }
         wanted |= {incremental["column"]} if incremental else set()
+        if inventory := options.get("inventory"):
+            wanted |= {inventory["by"], inventory["version"], *inventory["columns"]}
         if missing := sorted(wanted - set(whole.columns.keys())):
             mend = "the city's format changed; a column that may be missing says optional: true"
             raise Look(self._where, f"no column {', '.join(missing)}"[:300], mend)
@@ -197,11 +228,18 @@ class SqlView:
             return None
         return link.execute(sa.select(sa.func.max(_raw(table.c[incremental["column"]])))).scalar()
 
-    def _statement(self, table: sa.Table, cursor: str | None, highest: Any) -> sa.Select[Any]:
+    def _statement(
+        self,
+        table: sa.Table,
+        cursor: str | None,
+        highest: Any,
+        shown: Sequence[Any] | None = None,
+        only: tuple[str, Sequence[Any]] | None = None,
+    ) -> sa.Select[Any]:
         options = self._options
         order, incremental = [table.c[name] for name in options["order"]], options.get("incremental")
-        shown = [table.c[name] for name in options.get("columns") or table.columns.keys()]
-        limits = []
+        shown = shown or [table.c[name] for name in options.get("columns") or table.columns.keys()]
+        limits = [table.c[only[0]].in_(only[1])] if only else []
         if incremental and highest is not None:
             column = _raw(table.c[incremental["column"]])
             limits.append(column <= highest)

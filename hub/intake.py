@@ -15,11 +15,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
+from hashlib import sha256
 from typing import Any, NamedTuple
 
 import msgspec
 
-from adapters.base import Look, Mapped, Refuse, Retry, Row
+from adapters.base import Look, Mapped, Page, Refuse, Retry, Row
 from adapters.declaration import Declaration, Feed
 from adapters.mapping import ORDINAL, Mapper
 from hub import batch, record
@@ -29,7 +30,7 @@ from hub.kinds import Kind
 from hub.ledger import Ledger, Submission, leaf_hashes
 from hub.note import Signer
 from hub.record import Leaf, Plain
-from hub.store.base import Known, Pull, Quarantined, Scan
+from hub.store.base import Known, Pull, Quarantined, Scan, Version
 from hub.workshop import Glimpse, Made, Seen, Workshop, salts, unseen
 
 BATCH_RECORDS = 2_000
@@ -244,7 +245,8 @@ class Intake:
         run = _Run(self, feed, pull, progress, incremental=cursor is not None)
         with self.store.scan() as scan:
             try:
-                reached = run.read(feed.source(connection, self._secret, now=self._now).pages(cursor), scan)
+                source = feed.source(connection, self._secret, now=self._now)
+                reached = run.read(run.listed(source, scan) if cursor is None and feed.version else source.pages(cursor), scan)
                 if cursor is None:
                     run.settle_absent(scan)
                 run.finish(reached if reached is not None else cursor)
@@ -322,7 +324,8 @@ class _Sieve:
     def of(cls, run: "_Run") -> "_Sieve | None":
         """A sieve for a run that has anything to hold back: a whole read of a feed that the ledger holds records of."""
         feed, store = run.feed, run.intake.store
-        if run.incremental or run.plan is None or not run.intake.sifts:
+        # Of a source that lists its rows only those that differ come here, and each one's version is noted.
+        if run.incremental or run.plan is None or feed.version or not run.intake.sifts:
             return None
         standing = sum(each.standing for each in store.series() if each.kind == feed.kind and each.origin in feed.origins)
         if standing < SIFT_FROM:
@@ -417,6 +420,70 @@ class _Run:
         return found
 
     # --- reading ---
+
+    def listed(self, source: Any, scan: Scan) -> Iterator[Page]:
+        """The pages of what differs, of a source that lists its rows; of what stands in the version listed nothing is read."""
+        if not self._holds_any():
+            yield from source.pages(None)
+            return
+        for page in source.listing():
+            differing = self._differing(page.rows, scan)
+            # What differs is counted as it is read.
+            self.read_count += len(page.rows) - len(differing)
+            asked, came = len(differing), 0
+            for whole in source.fetch(differing) if differing else ():
+                came += len(whole.rows)
+                yield whole
+            if came < asked:
+                # What was listed and does not come would count as vanished.
+                raise Retry(self.feed.name, f"{came} rows came of the {asked} that its list was asked for")
+            self.read_count -= came - asked
+
+    def _holds_any(self) -> bool:
+        return any(
+            each.standing for each in self.intake.store.series() if each.kind == self.feed.kind and each.origin in self.feed.origins
+        )
+
+    def _differing(self, rows: Sequence[Row], scan: Scan) -> list[Row]:
+        """Of listed rows those that must be read whole: not on the ledger, or there in another version."""
+        differing: list[Row] = []
+        found: dict[str, dict[str, Row]] = {}
+        for row in rows:
+            try:
+                mapped = self.mapper.identify(row)
+            except Refuse as error:
+                self._refused(row, error)
+                continue
+            id = self._issuer(mapped.origin).id_of(self.kind.name, mapped.key)
+            listed = found.setdefault(mapped.origin, {})
+            if mapped.retract or id in listed:
+                differing.append(row)
+            else:
+                listed[id] = row
+        for origin, listed in found.items():
+            known = self.intake.store.known(origin, self.kind.name, list(listed))
+            held = self.intake.store.versions(self.feed.code, self.feed.name, list(listed))
+            same = [
+                id for id, row in listed.items()
+                if id in known and known[id].op == "put" and held.get(id) == Version(known[id].rev, self._mark(row))
+            ]  # fmt: skip
+            met = scan.add(origin, self.kind.name, same)
+            kept = {id for id in same if id not in met}
+            differing += [row for id, row in listed.items() if id not in kept]
+            self.read_rows[origin] += len(kept)
+            self.met_again[origin] += len(kept)
+            self.unchanged += len(kept)
+        return differing
+
+    def _mark(self, row: Row) -> bytes:
+        """A keyed mark of a row's version, another one once the declaration or the kind has changed."""
+        version = msgspec.json.encode(row.data.get(self.feed.version or ""))
+        return hmac.digest(self.intake._digest_key, self._how + version, "sha256")[:16]
+
+    @cached_property
+    def _how(self) -> bytes:
+        fields = sorted(f"{each.name} {each.group} {each.volatile}" for each in self.kind.fields.values())
+        return sha256(msgspec.msgpack.encode((self.feed.plan, self.kind.name, fields))).digest()
 
     def read(self, pages: Iterator[Any], scan: Scan) -> str | None:
         """Read every page; gives the cursor reached."""
@@ -593,6 +660,8 @@ class _Run:
             else:
                 self.unchanged += 1
         leaves = issuer.issue(list(first.values()), standing=stands)
+        if self.feed.version:
+            self._note_versions(rows, first, known, leaves)
         for leaf in leaves:
             before = known.get((leaf.kind, leaf.id))
             if leaf.op == "retract":
@@ -602,6 +671,24 @@ class _Run:
             tally.add(Reference(origin, leaf.kind, leaf.id))
         self.stored += sum(leaf.op == "put" for leaf in leaves)
         self.unchanged += len(first) - len(leaves)
+
+    def _note_versions(
+        self,
+        rows: Sequence[tuple[Draft, Row]],
+        first: Mapping[str, Draft],
+        known: Mapping[tuple[str, str], Known],
+        leaves: Sequence[Leaf],
+    ) -> None:
+        """After the records are stored: a crash before this reads their rows once more."""
+        revs = {id: each.rev for (_, id), each in known.items() if each.op == "put"} | {leaf.id: leaf.rev for leaf in leaves}
+        versions = [
+            (draft.id, Version(revs[draft.id], self._mark(row)))
+            for draft, row in rows
+            if first.get(draft.id) is draft and draft.content and draft.id in revs
+        ]
+        store = self.intake.store
+        with store.transaction():
+            store.put_versions(self.feed.code, self.feed.name, versions)
 
     # --- absence ---
 

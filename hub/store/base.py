@@ -131,6 +131,13 @@ class Acked(NamedTuple):
     root: str = ""
 
 
+class Version(NamedTuple):
+    """The revision that a source's row of some version is on the ledger as; `mark` is the version's keyed mark, 16 bytes."""
+
+    rev: int
+    mark: bytes
+
+
 class Scan(Protocol):
     """The keys met in one read of a whole range, kept outside memory."""
 
@@ -225,6 +232,11 @@ class Store(Protocol):
     def scan(self) -> AbstractContextManager[Scan]: ...
     def cursor(self, code: str, feed: str) -> str | None: ...
     def put_cursor(self, code: str, feed: str, cursor: str | None) -> None: ...
+    def put_versions(self, code: str, feed: str, versions: Iterable[tuple[str, Version]]) -> None:
+        """Note by record id which version of its row is on the ledger, as which revision."""
+        ...
+
+    def versions(self, code: str, feed: str, ids: Sequence[str]) -> dict[str, Version]: ...
     def put_quarantine(self, rows: Sequence[Quarantined]) -> None: ...
     def keep_quarantine(self, code: str, feed: str, since: str) -> int:
         """Drop what was not met again since a time (it was mended or is gone); gives how many went."""

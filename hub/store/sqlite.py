@@ -23,7 +23,7 @@ from hub.note import parse_vkey
 from hub.reconcile.worklist import OPEN_STATES, Difference, Event, Point, Ref
 from hub.record import Leaf, Withheld
 from hub.store import engine
-from hub.store.base import Acked, Entry, Held, Known, Night, Notice, Pull, Quarantined, Scan, Series
+from hub.store.base import Acked, Entry, Held, Known, Night, Notice, Pull, Quarantined, Scan, Series, Version
 
 VIEWS = ("chain", "series", "current", "tile")
 SEGMENT = 16
@@ -95,6 +95,15 @@ def copies(db: Database) -> None:
     """What partners say of their copies."""
     db.table("acked").add_column("size", int, not_null_default=0)
     db.table("acked").add_column("root", str, not_null_default="")
+
+
+@schema()
+def versions(db: Database) -> None:
+    """Which version of a source's row is on the ledger."""
+    db.execute(
+        "CREATE TABLE version(code TEXT, feed TEXT, id TEXT, rev INTEGER NOT NULL, mark BLOB NOT NULL,"
+        " PRIMARY KEY(code, feed, id)) WITHOUT ROWID"
+    )
 
 
 def _table(db: Database, name: str, columns: dict[str, Any], pk: str | tuple[str, ...]) -> None:
@@ -440,6 +449,17 @@ class SqliteStore:
 
     def put_cursor(self, code: str, feed: str, cursor: str | None) -> None:
         self._write().execute("INSERT OR REPLACE INTO cursor VALUES (?, ?, ?)", (code, feed, cursor))
+
+    def put_versions(self, code: str, feed: str, versions: Iterable[tuple[str, Version]]) -> None:
+        rows = [(code, feed, id, *version) for id, version in versions]
+        self._write().executemany("INSERT OR REPLACE INTO version VALUES (?, ?, ?, ?, ?)", rows)
+
+    def versions(self, code: str, feed: str, ids: Sequence[str]) -> dict[str, Version]:
+        rows = self._db().execute(
+            "SELECT version.id, rev, mark FROM json_each(?) CROSS JOIN version ON code = ? AND feed = ? AND version.id = value",
+            (json.dumps(list(ids)), code, feed),
+        )
+        return {row[0]: Version(*row[1:]) for row in rows}
 
     def put_quarantine(self, rows: Sequence[Quarantined]) -> None:
         names = _names(Quarantined)

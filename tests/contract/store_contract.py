@@ -11,7 +11,7 @@ from hub.merkle import leaf_hash
 from hub.note import parse_vkey
 from hub.reconcile.worklist import Difference, Event, Point, Ref
 from hub.record import Leaf, Withheld
-from hub.store.base import Acked, Entry, Known, Pull, Quarantined
+from hub.store.base import Acked, Entry, Known, Pull, Quarantined, Version
 
 VKEY = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
 
@@ -205,6 +205,15 @@ class StoreContract:
         with store.transaction():
             assert store.keep_quarantine("330483", "cases", "2026-01-02") == 1
         assert [each.mark for each in store.quarantine("330483")] == ["m1"] and store.quarantine("330503") == []
+
+    def test_versions_are_kept_by_feed_and_record(self, store):
+        one, two = Version(1, bytes(16)), Version(2, b"\xff" * 16)
+        with store.transaction():
+            store.put_versions("330483", "cases", [("a", one), ("b", one)])
+            store.put_versions("330483", "cases", [("b", two)])
+            store.put_versions("330483", "letters", [("a", two)])
+        assert store.versions("330483", "cases", ["a", "b", "c"]) == {"a": one, "b": two}
+        assert store.versions("330421", "cases", ["a"]) == {}
 
     def test_cursors_and_pulls(self, store):
         with store.transaction():

@@ -172,6 +172,23 @@ class TestHttpJson(SourceContract):
         return Api(server)
 
 
+def test_an_api_that_lists_versions_is_asked_for_some_rows(server):
+    def answer(method, path, given, headers) -> Answer:
+        assert headers["Authorization"] == "Bearer access" and "since" not in given
+        if path == "/versions":
+            return 200, {}, body([{"id": str(n), "v": n} for n in range(5)])
+        return 200, {}, body([{"id": n, "v": 1, "name": "x"} for n in given["ids"].split(",")])
+
+    server.answer = answer
+    inventory = {"path": "/versions", "by": "id", "version": "v", "param": "ids", "most": 2}
+    source = reading(server, {"token": "env:AK"}, auth="bearer", inventory=inventory,
+                     incremental={"cursor": "v", "param": "since", "initial": "0"})  # fmt: skip
+    rows = [row for page in source.listing() for row in page.rows]
+    assert [row.data["id"] for row in rows] == list("01234")
+    found = [row.data["id"] for page in source.fetch(rows[1:4]) for row in page.rows]
+    assert found == ["1", "2", "3"] and [given.get("ids") for *_, given in server.asked] == [None, "1,2", "3"]
+
+
 # --- paging ---
 
 SEVEN = [{"id": n} for n in range(7)]
