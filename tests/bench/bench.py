@@ -232,6 +232,7 @@ class YearHub:
     def __init__(self, folder: Path, origin: str) -> None:
         ring = KeyRing(folder / "keys", PHRASE)
         secrets = ring.secrets()
+        self.digest_key = secrets.digest_key
         first = ring.first_note("bench/ledger", origin, "custodial", TIME)
         store = SqliteStore(folder / "hub.db", secrets.vault())
         seal_: LedgerSeal = LedgerSeal(ring.create("ledger", "hub", "bench/ledger"))
