@@ -472,10 +472,10 @@ def _check_feed(
     if inventory := options.get("inventory"):
         if raw["completeness"] == "delta" or ORDINAL in raw["key"]:
             say((*at, "source", "inventory"), "needs rows that stand by themselves", "not with delta or ordinal")
-        if missing := sorted(_identifying(raw, mapped) - {inventory["by"], *inventory.get("columns", ())}):
-            if raw["transport"] == "sql_view":
-                mend = f"add to columns: {', '.join(missing)}"
-                say((*at, "source", "inventory"), "lacks columns that tell whose row it is", mend)
+        missing = sorted(_identifying(raw, mapped) - {inventory["by"], *inventory.get("columns", ())})
+        if missing and raw["transport"] == "sql_view":
+            mend = f"add to columns: {', '.join(missing)}"
+            say((*at, "source", "inventory"), "lacks columns that tell whose row it is", mend)
     if (raw["completeness"] == "window") != ("window" in raw):
         say((*at, "completeness"), "window: goes with completeness: window", "give both or neither")
     elif "window" in raw and raw["window"]["field"] not in mapped:

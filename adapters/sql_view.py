@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime, time
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -151,8 +152,10 @@ class SqlView:
         by = self._options["inventory"]["by"]
         values = list(dict.fromkeys(row.data[by] for row in rows))
         for n in range(0, len(values), _ASKED):
-            part = values[n : n + _ASKED]
-            yield from self._selected(lambda link, table: self._statement(table, None, None, only=(by, part)))
+            yield from self._selected(partial(self._asked, by, values[n : n + _ASKED]))
+
+    def _asked(self, by: str, values: Sequence[Any], link: sa.Connection, table: sa.Table) -> sa.Select[Any]:
+        return self._statement(table, None, None, only=(by, values))
 
     def _selected(self, statement: Callable[[sa.Connection, sa.Table], sa.Select[Any]]) -> Iterator[Page]:
         with self._open() as link:

@@ -440,9 +440,8 @@ class _Run:
             self.read_count -= came - asked
 
     def _holds_any(self) -> bool:
-        return any(
-            each.standing for each in self.intake.store.series() if each.kind == self.feed.kind and each.origin in self.feed.origins
-        )
+        mine = [each for each in self.intake.store.series() if each.kind == self.feed.kind]
+        return any(each.standing for each in mine if each.origin in self.feed.origins)
 
     def _differing(self, rows: Sequence[Row], scan: Scan) -> list[Row]:
         """Of listed rows those that must be read whole: not on the ledger, or there in another version."""

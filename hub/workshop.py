@@ -233,8 +233,8 @@ class Workshop:
         # In parts, so that a batch alone has every core.
         size = max(FEW, -(-len(records) // max(1, self.size)))
         parts = [(n, records[n : n + size]) for n in range(0, len(records), size)]
-        others = self._threads.map(lambda part: self._receive(*part, taken), parts[1:])
-        found = [self._receive(*part, taken) for part in parts[:1]]
+        others = self._threads.map(lambda part: self._receive(part[0], part[1], taken), parts[1:])
+        found = [self._receive(first, part, taken) for first, part in parts[:1]]
         found += others
         problems = [problem for _, told in found for problem in told]
         return ([], problems) if problems else ([leaf for leaves, _ in found for leaf in leaves], [])
