@@ -41,7 +41,8 @@ from hub.status import VERIFIED, Status
 from hub.store.base import Night
 from hub.store.sqlite import SqliteStore
 from hub.web import console
-from hub.wire import Gate, HttpKey, authority
+from hub.wire import Gate, HttpKey, WitnessPost, authority
+from hub.witness import Policy
 from hub.workshop import Workshop
 
 THREADS = 8
@@ -119,12 +120,13 @@ class Hub:
         demo: bool = False,
         first_keys: Mapping[str, str] | None = None,
         http_keys: Mapping[str, list[str]] | None = None,
+        witnesses: Policy | None = None,
         connection: Callable[[str], Mapping[str, Any]] | None = None,
         secret: Callable[[str], str] | None = None,
         now: Callable[[], datetime] | None = None,
         port: int | None = None,
     ) -> None:
-        """`first_keys` and `http_keys` are of self members made at run time; `connection` and `secret` replace settings'."""
+        """`first_keys`, `http_keys` and `witnesses` are of nodes made at run time; `connection`, `secret` replace settings'."""
         refuse_other_purpose(folder, demo)
         undeclared = [f"{kind.replace('/1', '')}.yaml" for kind in HUB_KINDS if kind not in settings.kinds]
         if undeclared:
@@ -139,6 +141,8 @@ class Hub:
         self.url = public_url(settings.hub, port)
         self.store = SqliteStore(folder / "store" / "hub.db", self._secrets.vault())
         self.framework = self._pinned(settings.framework, first_keys or {}, http_keys or {})
+        if witnesses is not None:
+            self.framework = self.framework.with_witnesses(witnesses)
         head = settings.hub.head if settings.hub.head and not demo else folder / "head" / "checkpoint"
         self.ledger = Ledger(
             self.store, HeadFile(head), LedgerSeal(ring.signer("ledger", HUB)), settings.hub.name, self._trust
@@ -175,7 +179,7 @@ class Hub:
             self.crosscheck, self._connection, settings.zone, self.now,
         )  # fmt: skip
         self.status = Status(
-            self.ledger, lambda: self.framework, self.nightly, feeds,
+            self.ledger, self.desk.witnessing.state, lambda: self.framework, self.nightly, feeds,
             demo=demo, zone=settings.zone, zone_name=settings.hub.time_zone, pull_every=settings.hub.pull_every,
             now=self.now,
         )  # fmt: skip
@@ -334,11 +338,17 @@ class Hub:
                     return
                 if last is None or now - last >= self.settings.hub.pull_every:
                     self._pull_guarded(declaration)
+            self.ask_witnesses()
             due: dict[str, list[str]] = {}
             for agreement, night in self.nightly.due():
                 due.setdefault(agreement, []).append(night)
             for agreement, nights in due.items():
                 self.reconcile(agreement, nights)
+
+    def ask_witnesses(self) -> None:
+        """Take the checkpoint to the witnesses that have an address; one that is away is named in the log and stops nothing."""
+        for problem in self.desk.witnessing.ask(WitnessPost()):
+            _log.warning("%s", problem)
 
     def _pull_guarded(self, declaration: Declaration) -> None:
         """One city's unforeseen error must not stop the others; its run stays without an end, and shows so."""
@@ -383,10 +393,15 @@ class WebDesk:
     def __init__(self, desk: Desk, ledger: Ledger) -> None:
         self.push, self.entries, self.framework, self.evidence = desk.push, desk.entries, desk.framework, desk.evidence
         self.tile, self.entry_bundle = ledger.tile, ledger.entry_bundle
-        self._ledger = ledger
+        self.target, self.cosign = desk.target, desk.cosign
+        self._ledger, self._witnessing = ledger, desk.witnessing
 
     def checkpoint(self) -> bytes:
         return self._ledger.checkpoint()[0]
+
+    def witnessed(self) -> bytes | None:
+        found = self._witnessing.witnessed()
+        return found.raw if found else None
 
 
 def refuse_other_purpose(folder: Path, demo: bool) -> None:

@@ -46,6 +46,7 @@ from hub.reconcile.deadlines import STATES, due_list, rule_named, told_by_rule, 
 from hub.reconcile.worklist import Difference
 from hub.reports import csv_of, table, xlsx_of
 from hub.settings import Settings
+from hub.web.witness import create_witness
 from hub.wire import OpenLedger
 from hub.workshop import collect_rarely
 
@@ -961,6 +962,10 @@ def partner_init(
             "    custody: self",
             f"    first_key: {made['first_key']}",
             f'    http_keys: ["{made["http_key"]}"]',
+            "And, so that this city witnesses the ledger, below `witnesses:` at the left margin:",
+            "witnesses:",
+            "  quorum: 1   # more than half of the keys",
+            f'  keys: [{{name: "{origin}", vkey: "{made["witness_key"]}"}}]',
         )
     )
     say(made, json_, lambda: out.print(
@@ -1040,6 +1045,23 @@ def partner_verify(mend: bool, data: Path, passphrase: str, config: Path, json_:
             ]
     _tell_report(report, json_, **done)
     sys.exit(5 if report.problems else 0)
+
+
+@partner_group.command("witness")
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", type=click.IntRange(0, 65_535), default=8471, show_default=True)
+@node_option
+@phrase_option
+@config_option
+def partner_witness(host: str, port: int, data: Path, passphrase: str, config: Path) -> None:
+    """Serve add-checkpoint (C2SP tlog-witness): the hub, or anybody, brings checkpoints of its ledger to be cosigned."""
+    with _node(data, passphrase, config) as (node, _):
+        bound = app.bind(host, port)
+        server = app.Server(create_witness(node.add_checkpoint), bound, None)
+        server.start()
+        err.print(f"http://{host}:{bound.getsockname()[1]}/add-checkpoint (Ctrl-C stops)", markup=False, highlight=False)
+        wait_for_stop()
+        server.stop()
 
 
 @partner_group.command("status")

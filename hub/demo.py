@@ -9,7 +9,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,10 @@ from hub.app import Hub
 from hub.errors import HubError, Locked
 from hub.intake import Intake, Outcome, Progress
 from hub.keys import KeyRing, list_keys, pin_of, write_private
+from hub.note import COSIGNATURE, parse_vkey
 from hub.partner import Node, NodeFile
 from hub.settings import Settings, secret
+from hub.witness import Policy, Witness
 
 SIZE = 60
 
@@ -62,17 +64,24 @@ def _only_one(folder: Path) -> int:
     return handle
 
 
+def _witnesses(vkeys: Mapping[str, str]) -> Policy | None:
+    """The demo's witnesses: the cities that sign for themselves, all of whom must cosign."""
+    found = tuple(Witness(code, parse_vkey(vkey, COSIGNATURE)) for code, vkey in sorted(vkeys.items()))
+    return Policy(found, len(found)) if found else None
+
+
 @contextmanager
 def beside(settings: Settings, folder: Path) -> Iterator[Hub]:
     """The hub of a demo that is running elsewhere, to look at: without its cities and nodes."""
     settings = app.as_demo(settings, folder, settings.hub.host, settings.hub.port)
-    first, http = {}, {}
+    first, http, cosign = {}, {}, {}
     for home in folder.glob("node-*"):
         code = home.name.removeprefix("node-")
         first[code] = pin_of((home / "keys" / f"first.{code}.note").read_bytes())
-        http[code] = [info.vkey for info in list_keys(home / "keys") if info.role == "http"]
+        listed = {info.role: info.vkey for info in list_keys(home / "keys")}
+        http[code], cosign[code] = [listed["http"]], listed["witness"]
     ring = KeyRing(folder / "keys", passphrase(folder))
-    hub = Hub(settings, folder, ring, demo=True, first_keys=first, http_keys=http)
+    hub = Hub(settings, folder, ring, demo=True, first_keys=first, http_keys=http, witnesses=_witnesses(cosign))
     try:
         yield hub
     finally:
@@ -105,6 +114,7 @@ class Demo:
             self.settings, folder, ring, demo=True,
             first_keys={code: each["first_key"] for code, each in registered.items()},
             http_keys={code: [each["http_key"]] for code, each in registered.items()},
+            witnesses=_witnesses({code: each["witness_key"] for code, each in registered.items()}),
             connection=self._connection, secret=self._secret, now=now,
         )  # fmt: skip
         self._working = threading.Lock()

@@ -21,6 +21,7 @@ from hub.kinds import Kind
 from hub.ledger import Ledger, Pin, Submission
 from hub.record import Leaf
 from hub.store.base import Acked, Entry, Held, Pull
+from hub.witnessing import Witnessing
 from hub.workshop import Workshop
 
 PAGE_ENTRIES = 256
@@ -58,6 +59,7 @@ class Desk:
         now: Callable[[], datetime],
     ) -> None:
         self.ledger, self.kinds, self._framework = ledger, kinds, framework
+        self.witnessing = Witnessing(ledger, lambda: framework().witnessing, now)
         self._workshop, self._now = workshop, now
         self._taken = [name for name in kinds if name not in HUB_KINDS]
 
@@ -146,6 +148,16 @@ class Desk:
             for held in self.ledger.store.leaves(entry.first, entry.count):
                 yield cut.lines(held)
 
+    # --- witnesses ---
+
+    def target(self) -> bytes:
+        """The checkpoint that witnesses are asked to cosign now."""
+        return self.witnessing.target()
+
+    def cosign(self, owner: str, raw: bytes) -> dict[str, Any]:
+        """Take a partner's cosignature; gives how far the ledger is witnessed then."""
+        return self.witnessing.take(raw, owner)
+
     # --- framework and evidence ---
 
     def framework(self, owner: str) -> dict[str, Any]:
@@ -203,7 +215,7 @@ class Desk:
             "path": {"index": index, "count": entry.count, "hashes": [b64(x) for x in merkle.path_of(index, hashes)]},
             "note": entry.note.decode(),
             "keys": [each.note.decode() for each in store.key_entries(entry.origin)],
-            "proof": self.ledger.proof(entry.index, *self.ledger.checkpoint()),
+            "proof": self.ledger.proof(entry.index, *self.witnessing.best(entry.index)),
             "clauses": list(decision.clauses),
             "custody": custody,
         }

@@ -22,13 +22,14 @@ from marshmallow import Schema, ValidationError, fields, validate
 from adapters.declared import Code, DeclarationError, Doc, Read, check, did_you_mean
 from hub.canonical import decode, encode, unb64
 from hub.errors import RecordError
-from hub.note import parse_vkey
+from hub.note import COSIGNATURE, is_name, parse_vkey
 from hub.reconcile.deadlines import Deadlines, Rule, Term, parse_term
 from hub.reconcile.findings import MARK
 from hub.reconcile.match import MatchRule, MatchYaml, rule_of, rule_plain
 from hub.reconcile.types import TYPES
 from hub.reconcile.worklist import DECISIONS
 from hub.record import is_origin
+from hub.witness import Policy, Witness, policy_of
 
 HUB = "hub"
 TIERS = ("city", "county", "town")
@@ -209,13 +210,15 @@ class KindLike(Protocol):
 class Framework:
     """Every agreement and member, and the decision they make together.
 
-    `groups` are the sealed groups of each kind; `hub_first_key` pins the hub's own chain.
+    `groups` are the sealed groups of each kind; `hub_first_key` pins the hub's own chain; `witnessing` says whose
+    cosignatures its checkpoints need.
     """
 
     members: Mapping[str, Member]
     agreements: Mapping[str, Agreement]
     groups: Mapping[str, tuple[str, ...]]
     hub_first_key: str | None = None
+    witnessing: Policy | None = None
     _tables: dict[tuple[str, date], _Table] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def decide(
@@ -300,6 +303,10 @@ class Framework:
         }
         return replace(self, members=members, hub_first_key=first_keys.get(HUB, self.hub_first_key))
 
+    def with_witnesses(self, policy: Policy | None) -> "Framework":
+        """The same framework with witnesses known at run time."""
+        return replace(self, witnessing=policy)
+
     def view_for(self, to: str, on: date) -> dict[str, Any]:
         """What one partner sees on a date: its agreements, what it receives and gives, pins. JSON-able."""
         return {
@@ -307,6 +314,7 @@ class Framework:
             "on": on.isoformat(),
             "agreements": [self._seen(self.agreements[name], to, on) for name in self.agreements_of(to, on)],
             "pins": self.pins(),
+            "witnesses": self.witnessing.plain() if self.witnessing else None,
         }
 
     def _seen(self, agreement: Agreement, to: str, on: date) -> dict[str, Any]:
@@ -341,6 +349,7 @@ class Framework:
                 "groups": [{"kind": kind, "groups": sorted(self.groups[kind])} for kind in kinds],
                 "hub_first_key": self.hub_first_key,
             }
+            | ({"witnesses": self.witnessing.plain()} if self.witnessing else {})
         )
 
 
@@ -433,7 +442,7 @@ def from_texts(texts: Mapping[str, bytes]) -> Framework:
     members: dict[str, Member] = {}
     agreements: dict[str, Agreement] = {}
     groups: dict[str, tuple[str, ...]] = {}
-    hub_first_key = None
+    hub_first_key = witnessing = None
     for name, raw in texts.items():
         try:
             plain = decode(raw, f"framework text of {name}")
@@ -442,12 +451,13 @@ def from_texts(texts: Mapping[str, bytes]) -> Framework:
                 members[each["code"]] = _member_of(_MemberYaml().load(_present(each, "code")), each["code"])
             groups |= {each["kind"]: tuple(each["groups"]) for each in plain["groups"]}
             hub_first_key = plain["hub_first_key"] or hub_first_key
+            witnessing = policy_of(plain["witnesses"]) if "witnesses" in plain else witnessing
             if plain["agreement"] != name or not {s.code for s in agreement.members} <= set(members):
                 raise KeyError
         except (KeyError, TypeError, AttributeError, ValidationError) as error:
             raise RecordError("not the text of this agreement", where=f"framework text of {name}") from error
         agreements[name] = agreement
-    return Framework(members, agreements, groups, hub_first_key)
+    return Framework(members, agreements, groups, hub_first_key, witnessing)
 
 
 def _present(plain: Mapping[str, Any], *without: str) -> dict[str, Any]:
@@ -455,7 +465,7 @@ def _present(plain: Mapping[str, Any], *without: str) -> dict[str, Any]:
 
 
 def _config_shape(plain: Mapping[str, Any]) -> dict[str, Any]:
-    shaped = _present(plain, "agreement", "jurisdictions", "groups", "hub_first_key")
+    shaped = _present(plain, "agreement", "jurisdictions", "groups", "hub_first_key", "witnesses")
     return shaped | {key: [_present(each) for each in plain[key]] for key in ("members", "shares")}
 
 
@@ -549,6 +559,19 @@ def _vkey(text: str) -> str:
         return str(parse_vkey(text))
     except RecordError as error:
         raise ValueError from error
+
+
+def _witness_key(text: str) -> str:
+    try:
+        return str(parse_vkey(text, COSIGNATURE))
+    except RecordError as error:
+        raise ValueError from error
+
+
+def _witness_name(text: str) -> str:
+    if not is_name(text):
+        raise ValueError
+    return text
 
 
 def day_field(**options: Any) -> fields.Field[Any]:
@@ -666,9 +689,21 @@ class _AgreementYaml(Schema):
     reconcile = fields.Nested(_ReconcileYaml)
 
 
+class _WitnessYaml(Schema):
+    name = Read(_witness_name, 'a member\'s code in quotes, or another name without blanks')
+    vkey = Read(_witness_key, "the vkey of a witness key, as `keys list` prints it: name+id+base64")
+    url = line_field()
+
+
+class _WitnessesYaml(Schema):
+    quorum = fields.Integer(strict=True, required=True, validate=validate.Range(1, 16))
+    keys = fields.List(fields.Nested(_WitnessYaml), required=True, validate=validate.Length(1, 15))
+
+
 class _FrameworkYaml(Schema):
     members = fields.Dict(keys=Code(), values=fields.Nested(_MemberYaml), required=True)
     agreements = fields.Dict(keys=fields.String(), values=fields.Nested(_AgreementYaml), required=True)
+    witnesses = fields.Nested(_WitnessesYaml)
 
 
 # --- what the shape cannot say ---
@@ -693,6 +728,7 @@ def parse_framework(
     members = {code: _member_of(each, code) for code, each in read["members"].items()}
     agreements = {name: _agreement_of(each, name) for name, each in read["agreements"].items()}
     _check_members(members, say)
+    witnessing = _witnessing(read["witnesses"], say) if "witnesses" in read else None
     for agreement in agreements.values():
         _check_agreement(agreement, members, terms, say)
         for n, share in enumerate(agreement.shares):
@@ -704,7 +740,24 @@ def parse_framework(
             _check_reconciling(agreement.reconcile, kinds, ("agreements", agreement.id, "reconcile"), say)
     if problems:
         raise DeclarationError(problems)
-    return Framework(members, agreements, {name: tuple(sorted(kind.groups)) for name, kind in (kinds or {}).items()})
+    groups = {name: tuple(sorted(kind.groups)) for name, kind in (kinds or {}).items()}
+    return Framework(members, agreements, groups, witnessing=witnessing)
+
+
+def _witnessing(read: Mapping[str, Any], say: _Say) -> Policy:
+    """The witness policy; what would not protect against a split view is said."""
+    found = tuple(Witness(each["name"], parse_vkey(each["vkey"], COSIGNATURE), each.get("url", "")) for each in read["keys"])
+    for n, each in enumerate(found):
+        if any(each.name == other.name or each.vkey.raw == other.vkey.raw for other in found[:n]):
+            say(("witnesses", "keys", n), "a witness or a key twice", "one key, one witness", "同一见证方或密钥出现两次")
+    policy = Policy(found, read["quorum"])
+    if policy.tolerated < 0:
+        least = len(found) // 2 + 1
+        what = f"{policy.quorum} of {len(found)} is no more than half: two halves could each be shown another ledger"
+        say(("witnesses", "quorum"), what, f"write {least} or more", "见证法定数须超过半数")
+    elif policy.quorum > len(found):
+        say(("witnesses", "quorum"), "more than there are witnesses", f"write at most {len(found)}", "法定数多于见证方数")
+    return policy
 
 
 def _check_members(members: Mapping[str, Member], say: _Say) -> None:
@@ -897,6 +950,13 @@ def _explain_group(name: str, kind: KindLike, group: str, at: Sequence[str | int
 def notes(framework: Framework, on: date, deadlines: Deadlines | None = None) -> list[str]:
     """What is not wrong but worth knowing on that date, a line each in English and Chinese."""
     found = []
+    if policy := framework.witnessing:
+        found.append(
+            f"witnesses: {policy.quorum} of {len(policy.witnesses)} must cosign; {policy.tolerated} of them may be dishonest "
+            f"· 需 {policy.quorum}/{len(policy.witnesses)} 方见证,可容忍 {policy.tolerated} 方不诚实"
+        )
+    else:
+        found.append("no witnesses are declared: nobody else vouches for the ledger's history · 未声明见证方")
     for agreement in framework.agreements.values():
         for name, term in agreement.deadlines.items():
             rule = deadlines.rules.get(name) if deadlines else None

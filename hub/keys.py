@@ -27,6 +27,7 @@ from hub.errors import KeyRefused
 from hub.note import Signer, VKey
 
 ROLES = ("ledger", "batch", "http", "witness")
+_TYPES = {"witness": note.COSIGNATURE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +162,7 @@ class KeyRing:
         path = self._path(role, owner, state)
         if path.exists():
             return self.signer(role, owner, state)
-        made = note.signer(name, Ed25519PrivateKey.generate())
+        made = note.signer(name, Ed25519PrivateKey.generate(), _TYPES.get(role, note.ED25519))
         pem = made.private.private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.PKCS8,
@@ -183,7 +184,7 @@ class KeyRing:
             raise self._wrong(path) from error
         if not isinstance(private, Ed25519PrivateKey):
             raise KeyRefused("not an Ed25519 key", where=str(path))
-        return note.signer(info["name"], private)
+        return note.signer(info["name"], private, _TYPES.get(role, note.ED25519))
 
     def first_note(self, hub: str, origin: str, custody: str, time: str) -> bytes:
         """The signed first key/v1 of an origin; made once with its keys and kept, so that its hash can be pinned."""

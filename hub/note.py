@@ -1,8 +1,9 @@
 """C2SP signed notes: text, a blank line, signature lines; parsed by hand and strictly.
 
 A verifier key is `name+hex(key id)+base64(type ‖ public key)`; the key id is the first four bytes of
-SHA-256(name ‖ 0x0A ‖ type ‖ public key). Only Ed25519 (type 0x01) is signed and checked here; lines of unknown keys are
-kept and ignored, a known key with a bad signature rejects the whole note (signed-note v1.0.0).
+SHA-256(name ‖ 0x0A ‖ type ‖ public key). Signed and checked here are Ed25519 (type 0x01) and cosignatures (type 0x04,
+C2SP tlog-cosignature v1.0.1); lines of unknown keys are kept and ignored, a known key with a bad signature rejects the
+whole note (signed-note v1.0.0).
 """
 
 import re
@@ -18,6 +19,7 @@ from hub.canonical import b64, unb64
 from hub.errors import KeyRefused, RecordError
 
 ED25519 = 1
+COSIGNATURE = 4
 LIMIT = 65_535
 SIGNATURES = 16
 
@@ -52,7 +54,13 @@ class VKey:
 
     def verify(self, signature: bytes, message: bytes) -> bool:
         """Whether the signature of this key over the message holds."""
-        if self.type != ED25519 or len(self.raw) != 32:
+        if len(self.raw) != 32:
+            return False
+        if self.type == COSIGNATURE:
+            if len(signature) != 72:
+                return False
+            message, signature = _stated(int.from_bytes(signature[:8], "big"), message), signature[8:]
+        elif self.type != ED25519:
             return False
         try:
             Ed25519PublicKey.from_public_bytes(self.raw).verify(signature, message)
@@ -61,14 +69,14 @@ class VKey:
         return True
 
 
-def parse_vkey(text: str) -> VKey:
-    """The verifier key of its text form; RecordError unless it is an Ed25519 key in its one spelling."""
+def parse_vkey(text: str, type: int = ED25519) -> VKey:
+    """The verifier key of its text form; RecordError unless it is a key of this type in its one spelling."""
     match = _vkey(text)
     if not match or not is_name(match[1]):
         raise RecordError("not a verifier key name+id+base64", where="vkey")
     blob = unb64(match[3], 33, "vkey")
     key = VKey(match[1], blob[0], blob[1:])
-    if key.type != ED25519 or str(key) != text:
+    if key.type != type or str(key) != text:
         raise RecordError("key id, type or spelling does not fit", where="vkey")
     return key
 
@@ -80,11 +88,11 @@ class Signer(NamedTuple):
     private: Ed25519PrivateKey
 
 
-def signer(name: str, private: Ed25519PrivateKey) -> Signer:
-    """The signer for a private key under `name`."""
+def signer(name: str, private: Ed25519PrivateKey, type: int = ED25519) -> Signer:
+    """The signer for a private key under `name`; of type COSIGNATURE it makes cosignatures alone."""
     if not is_name(name):
         raise RecordError("a key name holds a blank, a plus or a control character", where="key name")
-    return Signer(VKey(name, ED25519, private.public_key().public_bytes_raw()), private)
+    return Signer(VKey(name, type, private.public_key().public_bytes_raw()), private)
 
 
 class Line(NamedTuple):
@@ -109,6 +117,22 @@ def sign(text: bytes, signers: Sequence[Signer]) -> bytes:
         blob = each.vkey.id + each.private.sign(text)
         out.append(f"— {each.vkey.name} {b64(blob)}\n".encode())
     return b"".join(out)
+
+
+def _stated(time: int, text: bytes) -> bytes:
+    """What a cosignature signs: when it was made, and the whole text of the note."""
+    return f"cosignature/v1\ntime {time}\n".encode() + text
+
+
+def cosign(text: bytes, witness: Signer, time: int) -> bytes:
+    """The line that adds a witness's cosignature, made at a Unix time in seconds, to a checkpoint's text."""
+    blob = witness.vkey.id + time.to_bytes(8, "big") + witness.private.sign(_stated(time, text))
+    return f"— {witness.vkey.name} {b64(blob)}\n".encode()
+
+
+def time_of(line: Line) -> int:
+    """When a cosignature says it was made, as a Unix time in seconds."""
+    return int.from_bytes(line.signature[:8], "big")
 
 
 def parse(raw: bytes) -> Note:

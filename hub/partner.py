@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import msgspec
 
@@ -23,6 +23,7 @@ from hub.announce import texts_on_ledger
 from hub.audit import Damaged, check_proof, damaged, entries
 from hub.canonical import b64, b64url, unb64
 from hub.errors import ChainError, ConfigError, HubError, KeyRefused, Problem, RecordError, Tampered, Unreachable
+from hub.export import replace_file
 from hub.framework import HUB, correspondents, from_texts
 from hub.intake import Issuer
 from hub.keys import KeyRing, pin_of, write_private
@@ -33,10 +34,13 @@ from hub.record import Leaf, Withheld
 from hub.store.base import Entry, Held, Store
 from hub.store.sqlite import SqliteStore
 from hub.wire import Client, HttpKey, Reply
+from hub.witness import Answer, Cosign, Forked, Seen, answer, fork_of, policy_of
 
+_TELL = "keep this copy and compare with other partners"
 BATCH_TYPE = "application/vnd.crossregion.batch"
 _PINS, _NOTICE, _PUSHED, _PROMISED = "pinned first keys", "last notice", "pushed", "promised checkpoint"
 _KEPT = "kept from ended agreements"
+_SEEN = "cosigned"
 
 Clock = Callable[[], datetime]
 
@@ -86,11 +90,12 @@ def init(folder: Path, node: NodeFile, ring: KeyRing, now: Clock) -> dict[str, s
         )
     first = ring.first_note(hub, origin, "self", now().isoformat(timespec="seconds"))
     http = ring.create("http", origin, f"{hub}/{origin}/http")
-    ring.create("witness", origin, f"{hub}/{origin}/witness")
+    cosigner = ring.create("witness", origin, f"{hub}/{origin}/witness")
     ring.secrets()
     if not (folder / "node.json").exists():
         write_private(folder / "node.json", json.dumps(asdict(node), indent=1).encode())
-    return {"code": origin, "custody": "self", "first_key": pin_of(first), "http_key": str(http.vkey)}
+    return {"code": origin, "custody": "self", "first_key": pin_of(first), "http_key": str(http.vkey),
+            "witness_key": str(cosigner.vkey)}  # fmt: skip
 
 
 class _PageSeal(ReaderSeal):
@@ -160,6 +165,7 @@ class Node:
         self.origin, self.hub = self.file.origin, card.hub
         self._secrets, self.digest_key = secrets, secrets.digest_key
         self._ledger_key = note.parse_vkey(card.ledger)
+        self._cosigner, self._witness_keys = ring.signer("witness", self.origin), set[VKey]()
         self.own_store: Store = SqliteStore(folder / "own" / "store.db", secrets.vault())
         self.copy_store: Store = SqliteStore(folder / "copy" / "store.db", secrets.vault())
         self._pins = json.loads(self.copy_store.get(_PINS) or "{}") | {"hub": [card.hub_first_key, "self"]}
@@ -265,7 +271,67 @@ class Node:
                 break
         if page.notice or new:
             self._page(store.size(), page.notice)
-        return {"new": new, "size": self.copy_store.size()}
+        return {"new": new, "size": self.copy_store.size(), "cosigned": self._cosign()}
+
+    # --- witness ---
+
+    def _cosign(self) -> int:
+        """Cosign the checkpoint that the hub asks its witnesses for, once the copy shows it to be one of its tree.
+
+        Gives its size; 0 where this node is no declared witness, or cosigned a larger one before.
+        """
+        if self._cosigner.vkey not in self._witness_keys:
+            return 0
+        reply = self._client.get("/v1/cosignatures")
+        if reply.status != 200:
+            raise _refused(reply)
+        asked = ReaderSeal(self._ledger_key).read(reply.body)
+        if asked.size > self.copy_store.size():
+            return 0
+        mine = merkle.root(self.copy_store.tile, asked.size)
+        if asked.root != mine:
+            self._forked(reply.body, asked.size, mine)
+        if not self._advance(asked):
+            return 0
+        line = Cosign(self._cosigner, self._now)(note.parse(reply.body).text)
+        given = self._client.post("/v1/cosignatures", reply.body + line, "text/plain")
+        if given.status != 200:
+            raise _refused(given)
+        return asked.size
+
+    def _advance(self, asked: Checkpoint) -> bool:
+        """Note durably that a tree is cosigned from now on, before it is; False where a larger one was."""
+        with self.copy_store.transaction():
+            seen = self._seen()
+            if asked.size < seen.size:
+                return False
+            if asked.size == seen.size and asked.root != seen.root:
+                raise Tampered("another tree of a size that this node cosigned", mend="keep this copy and tell the others")
+            self.copy_store.put(_SEEN, json.dumps([asked.size, b64(asked.root)]))
+        return True
+
+    def _seen(self) -> Seen:
+        size, root = json.loads(self.copy_store.get(_SEEN) or "[0, null]")
+        return Seen(size, unb64(root, 32)) if root else Seen()
+
+    def add_checkpoint(self, body: bytes) -> Answer:
+        """Answer an add-checkpoint of tlog-witness by the same state that pulls cosign by."""
+        with self.copy_store.transaction():
+            found = answer(self._seen(), body, self._ledger_key, Cosign(self._cosigner, self._now))
+            if found.seen is not None:
+                self.copy_store.put(_SEEN, json.dumps([found.seen.size, b64(found.seen.root)]))
+        return found
+
+    def _forked(self, raw: bytes, size: int, mine: bytes) -> NoReturn:
+        """Raise Forked with the proof, kept as fork.json beside the copy."""
+        head = self.copy.head.read()
+        held = ReaderSeal(self._ledger_key).read(head) if head else None
+        if head is None or held is None or held.size < size:
+            raise Tampered(f"the hub signed another tree of {size} entries than this copy holds", mend=_TELL)
+        proof = merkle.consistency(self.copy_store.tile, size, held.size) if held.size > size else []
+        document = fork_of(self.hub, raw, head, *(() if held.size == size else (mine, proof)))
+        replace_file(self.folder / "fork.json", document)
+        raise Forked(f"the hub's key signed two trees of {size} entries: this copy's and another", document)
 
     def _learn(self) -> None:
         """Pin the first key of each origin at first sight; a pin that changes is a lie, now or then."""
@@ -274,6 +340,8 @@ class Node:
             raise _refused(reply)
         seen = msgspec.json.decode(reply.body)
         pins, custody = seen["pins"], seen["custody"]
+        policy = policy_of(seen["witnesses"]) if seen.get("witnesses") else None
+        self._witness_keys = {each.vkey for each in policy.witnesses} if policy else set()
         for origin, first_key in pins.items():
             standing = self._pins.get(origin)
             if standing is not None and standing[0] != first_key:
@@ -344,7 +412,9 @@ class Node:
         if [index for index, _, _ in page.entries] != list(range(size, size + len(page.entries))):
             raise Unreachable("the entries are not the next ones", where="/v1/entries", mend="pull again")
         mine = Checkpoint(self.hub, size, merkle.root(self.copy_store.tile, size))
-        if published.size < size or (published.size == size and published.root != mine.root):
+        if published.size == size and published.root != mine.root:
+            self._forked(page.checkpoint, size, mine.root)
+        if published.size < size:
             proven(mine, published, [])
         if promised is not None and published.size < promised.size:
             proven(promised, published, [])
@@ -577,6 +647,7 @@ class Node:
             "copy": {"size": self.copy_store.size(), "verified_size": seen.size if seen else 0,
                      "root": b64(seen.root) if seen else None},
             "records": [row._asdict() for row in self.copy_store.series() if row.standing or row.retracted],
+            "cosigned": self._seen().size,
             "quarantined": len(self.own_store.quarantine()),
             "beyond": self.beyond(),
         }  # fmt: skip

@@ -42,6 +42,7 @@ class Status:
     def __init__(
         self,
         ledger: Ledger,
+        witnessed: Callable[[], dict[str, Any]],
         framework: Callable[[], Framework],
         nightly: Nightly,
         feeds: Sources,
@@ -53,6 +54,7 @@ class Status:
         now: Callable[[], datetime],
     ) -> None:
         """`feeds` says which feeds write each jurisdiction's records."""
+        self._witnessed = witnessed
         self._ledger, self._framework, self._nightly, self._feeds = ledger, framework, nightly, feeds
         self._demo, self._zone, self._zone_name, self._every, self._now = demo, zone, zone_name, pull_every, now
         self._store: Store = ledger.store
@@ -187,7 +189,7 @@ class Status:
             "checkpoint_at": batch.parse(self._ledger.hub, note.parse(last.note).text).time if last else None,
             "verified_at": verified.get("at"),
             "verified_size": verified.get("size"),
-            "witnessed": None,
+            "witnessed": self._witnessed(),
         }
 
     def _night_part(self) -> dict[str, Any]:

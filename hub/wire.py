@@ -643,6 +643,23 @@ class OpenLedger(_Caller):
         return body
 
 
+class WitnessPost:
+    """Takes add-checkpoints to witnesses: one plain POST each, over TLS except on loopback."""
+
+    def __init__(self, timeout: float = 10.0) -> None:
+        self._timeout = timeout
+
+    def __call__(self, url: str, body: bytes) -> tuple[int, bytes]:
+        """The status and body of a POST; Unreachable where no answer came."""
+        parts = urlsplit(url)
+        caller = _Caller(f"{parts.scheme}://{parts.netloc}", None, None, self._timeout, 1 << 16)
+        try:
+            status, _, answer = caller._send("POST", parts.path, {"Content-Type": "text/plain"}, body)
+        finally:
+            caller.close()
+        return status, answer
+
+
 def _is_loopback(host: str) -> bool:
     if host == "localhost":
         return True

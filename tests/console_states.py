@@ -95,7 +95,7 @@ def well() -> dict[str, Any]:
             "checkpoint_at": _iso(minutes=12),
             "verified_at": "2026-11-23T02:04:00+08:00",
             "verified_size": 4821,
-            "witnessed": None,
+            "witnessed": {"quorum": 0, "size": 0, "by": [], "since": None, "witnesses": []},
         },
         "night": {
             "next": "2026-11-24T02:00:00+08:00",
@@ -238,7 +238,7 @@ def never() -> dict[str, Any]:
         "checkpoint_at": None,
         "verified_at": None,
         "verified_size": 0,
-        "witnessed": None,
+        "witnessed": {"quorum": 0, "size": 0, "by": [], "since": None, "witnesses": []},
     }
     for one in status["night"]["agreements"]:
         one["last"] = None

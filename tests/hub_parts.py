@@ -24,10 +24,12 @@ from hub.intake import Draft, Issuer
 from hub.keys import KeyRing
 from hub.kinds import load_kinds
 from hub.ledger import leaf_hashes
+from hub.note import parse_vkey
 from hub.partner import Node, NodeFile
 from hub.record import Leaf
 from hub.settings import Settings
 from hub.settings import load as load_settings
+from hub.witness import Policy, Witness
 
 ROOT = Path(__file__).parents[1]
 PHRASE = "a passphrase for tests"
@@ -74,9 +76,10 @@ class Rig:
     def __init__(
         self, folder: Path, *edits: tuple[str, str], selves: tuple[str, ...] = SELVES,
         pullers: tuple[str, ...] = PULLERS, serve: bool = True, bound: socket.socket | None = None,
-        nodes: Sequence[str] | None = None,
+        nodes: Sequence[str] | None = None, witnesses: Sequence[str] = (), quorum: int = 0,
     ) -> None:  # fmt: skip
-        """`nodes` are those to open (all unless told)."""
+        """`nodes` are those to open (all unless told); `witnesses` those of whom a quorum must cosign."""
+        self._witnesses, self._quorum = witnesses, quorum
         self.folder, self.selves, self.clock = folder, selves, Clock()
         folder.mkdir(exist_ok=True)
         # Held open while hubs come and go: the port stays ours, and who calls meanwhile waits.
@@ -112,12 +115,17 @@ class Rig:
         self.nodes[code] = Node(self.folder / code, self.rings[code], KINDS, self.clock, timeout=30)
         return self.nodes[code]
 
+    def policy(self) -> Policy | None:
+        """The witnesses of this rig and their quorum."""
+        keys = [(code, parse_vkey(self.made[code]["witness_key"], note.COSIGNATURE)) for code in self._witnesses]
+        return Policy(tuple(Witness(*each) for each in keys), self._quorum) if keys else None
+
     def compose(self) -> app.Hub:
         """The hub over its folder, not served."""
         hub = app.Hub(
             self.settings, self.folder / "hub", self.ring, port=self.port, now=self.clock,
             first_keys={code: made["first_key"] for code, made in self.made.items() if code in self.selves},
-            http_keys={code: [made["http_key"]] for code, made in self.made.items()},
+            http_keys={code: [made["http_key"]] for code, made in self.made.items()}, witnesses=self.policy(),
         )  # fmt: skip
         hub.announce()
         return hub

@@ -293,6 +293,19 @@ class Store(Protocol):
     def put_acked(self, acked: Acked) -> None: ...
     def acked(self) -> list[Acked]: ...
 
+    # witnesses
+    def put_cosignature(self, size: int, witness: str, line: str) -> None:
+        """Keep a witness's line under the checkpoint of that size, in place of one it gave before."""
+        ...
+
+    def cosignatures(self) -> list[tuple[int, str, str]]:
+        """Every line kept, with its size and witness, the largest size first."""
+        ...
+
+    def drop_cosignatures(self, below: int) -> None:
+        """Forget the lines of smaller sizes: a quorum under a larger one says more."""
+        ...
+
     # upkeep
     def scrub(self) -> None:
         """Let nothing that was erased stay in journals or free space."""

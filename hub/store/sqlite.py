@@ -106,6 +106,14 @@ def versions(db: Database) -> None:
     )
 
 
+@schema()
+def cosignatures(db: Database) -> None:
+    """What witnesses signed of this ledger's checkpoints."""
+    db.execute(
+        "CREATE TABLE cosignature(size INTEGER, witness TEXT, line TEXT NOT NULL, PRIMARY KEY(size, witness)) WITHOUT ROWID"
+    )
+
+
 def _table(db: Database, name: str, columns: dict[str, Any], pk: str | tuple[str, ...]) -> None:
     db[name].create(columns, pk=pk)  # type: ignore[union-attr]
 
@@ -636,6 +644,17 @@ class SqliteStore:
 
     def acked(self) -> list[Acked]:
         return [Acked(*row) for row in self._db().execute(f"SELECT {_columns(Acked._fields)} FROM acked ORDER BY partner")]
+
+    # --- witnesses ---
+
+    def put_cosignature(self, size: int, witness: str, line: str) -> None:
+        self._write().execute("INSERT OR REPLACE INTO cosignature VALUES (?, ?, ?)", (size, witness, line))
+
+    def cosignatures(self) -> list[tuple[int, str, str]]:
+        return list(self._db().execute("SELECT size, witness, line FROM cosignature ORDER BY size DESC, witness"))
+
+    def drop_cosignatures(self, below: int) -> None:
+        self._write().execute("DELETE FROM cosignature WHERE size < ?", (below,))
 
     # --- upkeep ---
 

@@ -19,6 +19,7 @@ from hub.errors import ChainError, HubError, KeyRefused, NotFound, Problem
 
 BATCH_TYPE = "application/vnd.crossregion.batch"
 LINES_TYPE = "application/x-ndjson"
+NOTE_TYPE = "text/plain"
 
 _number = re.compile(r"0|[1-9][0-9]{0,15}").fullmatch
 
@@ -44,6 +45,18 @@ class Desk(Protocol):
 
     def entries(self, owner: str, after: int, notice: int, root: str = "") -> bytes:
         """NDJSON of the entries from index `after` on, and of the notices above `notice`; `root` is the caller's."""
+        ...
+
+    def witnessed(self) -> bytes | None:
+        """The newest checkpoint that a quorum of witnesses cosigned, with their lines; None before the first."""
+        ...
+
+    def target(self) -> bytes:
+        """The checkpoint that witnesses are asked to cosign."""
+        ...
+
+    def cosign(self, owner: str, raw: bytes) -> dict[str, Any]:
+        """Take the caller's cosignature of a checkpoint; gives how far the ledger is witnessed."""
         ...
 
     def framework(self, owner: str) -> dict[str, Any]:
@@ -129,6 +142,15 @@ _FRAMEWORK = _object(
     kinds={**_OBJECT, "description": "Kind to its JSON Schema (2020-12)"},
     keys={**_OBJECT, "additionalProperties": _NOTES, "description": "Origin to its key entries"},
     custody={**_OBJECT, "additionalProperties": {"enum": ["custodial", "self"]}},
+    witnesses={"type": ["object", "null"], "description": "Whose cosignatures a checkpoint needs, and how many"},
+)
+_WITNESSED = _object(
+    "How far witnesses vouch for the ledger",
+    quorum=_count("How many cosignatures a checkpoint needs; 0 where no witness is declared"),
+    size=_count("The size of the newest checkpoint with that many"),
+    by=_each(_TEXT, "Who cosigned it"),
+    since={"type": ["string", "null"], "description": "The time of the first entry that no quorum has seen"},
+    witnesses=_each(_OBJECT, "Each witness, and the largest size it cosigned"),
 )
 _EVIDENCE = _object(
     "What proves one record offline",
@@ -301,6 +323,7 @@ def blueprint(desk: Desk) -> Any:
     blp = Blueprint("partner", __name__, url_prefix="/v1", description="What partners push, pull and verify")
     _push(blp, desk)
     _pull(blp, desk)
+    _cosignatures(blp, desk)
     _framework(blp, desk)
     _evidence(blp, desk)
     return blp
@@ -357,6 +380,34 @@ def _pull(blp: Any, desk: Desk) -> None:
         },
     ]
     add(blp, "/entries", pull, (lines,), (401, 403, 422, 503), doc={"parameters": parameters})
+
+
+def _cosignatures(blp: Any, desk: Desk) -> None:
+    def target() -> Response:
+        """The checkpoint that witnesses are asked to cosign
+
+        It stays the same until a quorum has cosigned it, so that all see one size though the ledger grows.
+        """
+        return Response(desk.target(), content_type="text/plain; charset=utf-8")
+
+    def cosign() -> Response:
+        """Give the caller's cosignature of a checkpoint
+
+        The caller has verified that the tree continues every tree it cosigned before (C2SP tlog-cosignature).
+        """
+        if request.content_type != NOTE_TYPE:
+            return problem(415, "unsupported_media_type", "not a note", f"send Content-Type: {NOTE_TYPE}")
+        return _json(200, desk.cosign(g.owner, request.get_data()))
+
+    asked = Answer(200, "The checkpoint, a signed note", {"type": "string"}, "text/plain")
+    state = Answer(200, "How far the ledger is witnessed now", _WITNESSED)
+    body = {
+        "required": True,
+        "description": "The checkpoint as it was asked for, with the caller's cosignature line below it.",
+        "content": {NOTE_TYPE: {"schema": {"type": "string"}}},
+    }
+    add(blp, "/cosignatures", target, (asked,), (401, 503))
+    add(blp, "/cosignatures", cosign, (state,), (401, 403, 415, 422, 500, 503), methods=("POST",), doc={"requestBody": body})
 
 
 def _framework(blp: Any, desk: Desk) -> None:

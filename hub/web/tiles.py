@@ -52,6 +52,7 @@ def blueprint(desk: Desk, everybody: bool) -> Any:
     blp = Blueprint("ledger", __name__, url_prefix="/ledger", description="The log: its checkpoint and tiles")
     shared = "public" if everybody else "private"
     _checkpoint(blp, desk, shared)
+    _witnessed(blp, desk, shared)
     _tiles(blp, desk, f"{shared}, max-age=31536000, immutable")
     return blp
 
@@ -73,6 +74,21 @@ def _checkpoint(blp: Any, desk: Desk, shared: str) -> None:
     text = Answer(200, "The checkpoint, a signed note", {"type": "string"}, "text/plain", tags)
     same = Answer(304, "The checkpoint that If-None-Match names is still the published one")
     add(blp, "/checkpoint", checkpoint, (text, same), (401,))
+
+
+def _witnessed(blp: Any, desk: Desk, shared: str) -> None:
+    def witnessed() -> Response:
+        """The newest checkpoint that a quorum of witnesses cosigned
+
+        With it go the cosignature lines (C2SP tlog-cosignature); later entries are not yet vouched for by others.
+        """
+        body = desk.witnessed()
+        if body is None:
+            raise NotFound("no quorum of witnesses has cosigned yet")
+        return Response(body, content_type="text/plain; charset=utf-8", headers={"Cache-Control": f"{shared}, max-age=2"})
+
+    text = Answer(200, "The checkpoint with its cosignatures", {"type": "string"}, "text/plain")
+    add(blp, "/witnessed", witnessed, (text,), (401, 404))
 
 
 def _tiles(blp: Any, desk: Desk, cache: str) -> None:

@@ -206,6 +206,15 @@ class StoreContract:
             assert store.keep_quarantine("330483", "cases", "2026-01-02") == 1
         assert [each.mark for each in store.quarantine("330483")] == ["m1"] and store.quarantine("330503") == []
 
+    def test_cosignatures_are_kept_by_size_and_witness(self, store):
+        with store.transaction():
+            for size, witness, line in ((3, "a", "x"), (7, "b", "y"), (7, "a", "z"), (7, "a", "w")):
+                store.put_cosignature(size, witness, line)
+        assert store.cosignatures() == [(7, "a", "w"), (7, "b", "y"), (3, "a", "x")]
+        with store.transaction():
+            store.drop_cosignatures(7)
+        assert store.cosignatures() == [(7, "a", "w"), (7, "b", "y")]
+
     def test_versions_are_kept_by_feed_and_record(self, store):
         one, two = Version(1, bytes(16)), Version(2, b"\xff" * 16)
         with store.transaction():

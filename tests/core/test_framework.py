@@ -401,8 +401,9 @@ def test_full_names_and_numbers_travel_only_between_the_two_sides_of_a_letter() 
     assert rules.correspondents({"to_region": "330483100000"}) == ("330483100",)
 
 
-def test_the_shipped_agreements_are_worth_one_note() -> None:
-    assert [note.split(" signs")[0] for note in rules.notes(shipped(), TODAY)] == ["Deqing 330521"]
+def test_the_shipped_agreements_are_worth_two_notes() -> None:
+    notes = rules.notes(shipped(), TODAY)
+    assert [note.split(" signs")[0].split(" are")[0] for note in notes] == ["no witnesses", "Deqing 330521"]
     custody = {code: member.custody for code, member in shipped().members.items()}
     assert sorted(custody.values()) == ["custodial"] * 9 + ["self"] and custody["330521"] == "self"
 

@@ -2,6 +2,7 @@
 
 from copy import deepcopy
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.declared import DeclarationError, read_yaml
-from hub.framework import parse_framework
+from hub.framework import from_texts, notes, parse_framework
 from hub.kinds import Kind, load_kinds
-from hub.note import signer
+from hub.note import COSIGNATURE, signer
 from hub.reconcile.deadlines import deadlines_of
 
 ROOT = Path(__file__).parents[2]
@@ -204,3 +205,39 @@ def test_junk_in_any_place_is_a_problem_never_a_crash(data: st.DataObject) -> No
         parse_framework(replace(doc, value=value), None)
     except DeclarationError as error:
         assert error.problems
+
+
+def _witnesses(quorum: int, *numbers: int) -> str:
+    keys = [
+        f'{{name: w{n}, vkey: "{signer(f"w{n}", Ed25519PrivateKey.from_private_bytes(bytes([n]) * 32), COSIGNATURE).vkey}"}}'
+        for n in numbers
+    ]
+    return f"\nwitnesses:\n  quorum: {quorum}\n  keys: [{', '.join(keys)}]\n"
+
+
+@pytest.mark.parametrize(
+    ("section", "wanted"),
+    [
+        (_witnesses(2, 1, 2, 3), ""),
+        (_witnesses(1, 1, 2), "no more than half"),
+        (_witnesses(2, 1), "more than there are witnesses"),
+        (_witnesses(2, 1, 1), "a witness or a key twice"),
+        (_witnesses(0, 1), "quorum"),
+        ("\nwitnesses: {quorum: 1, keys: [{name: a b, vkey: x}]}\n", "the vkey of a witness key"),
+    ],
+)
+def test_a_quorum_is_more_than_half_of_witnesses_that_are_there(
+    tmp_path: Path, kinds: dict[str, Kind], section: str, wanted: str
+) -> None:
+    found = problems(tmp_path, kinds, edited() + section)
+    assert (found == []) if not wanted else any(wanted in each and "framework.yaml:" in each for each in found)
+
+
+def test_the_witness_policy_is_part_of_what_the_ledger_says(tmp_path: Path, kinds: dict[str, Kind]) -> None:
+    path = tmp_path / "framework.yaml"
+    path.write_text(edited() + _witnesses(2, 1, 2, 3))
+    read = parse_framework(read_yaml(path), kinds)
+    assert read.witnessing is not None and read.witnessing.tolerated == 0
+    texts = {name: read.text(name) for name in read.agreements}
+    assert from_texts(texts).witnessing == read.witnessing
+    assert any("2 of 3 must cosign" in each for each in notes(read, date(2026, 11, 22)))
