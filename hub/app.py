@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from apscheduler.schedulers.background import BackgroundScheduler
 from flask import Flask
 from waitress import wasyncore
@@ -29,6 +30,7 @@ from hub.crosscheck import CrossCheck
 from hub.decisions import Decisions
 from hub.desk import Desk
 from hub.errors import ConfigError, HubError, Locked
+from hub.evidence import TrustFile
 from hub.framework import HUB, HUB_KINDS, Framework
 from hub.intake import Intake, Issuer, Outcome, Progress, stamp
 from hub.keys import KeyRing
@@ -229,6 +231,19 @@ class Hub:
                 )
         if wrong:
             raise ConfigError(wrong)
+
+    def id_of(self, kind: str, origin: str, parts: list[str]) -> str:
+        """The id of a record of a member in the hub's custody, by the city's own key."""
+        names = [name for name in self.settings.kinds if kind in (name, name.split("/")[0])]
+        if not names:
+            raise ConfigError([f"{kind}: no such kind; known: {', '.join(sorted(self.settings.kinds))}"])
+        return self.issuer(origin).id_of(max(names), msgspec.json.encode(parts).decode())
+
+    def trust_file(self) -> TrustFile:
+        """What a verifier of this hub's evidence believes beforehand."""
+        pins = {origin: pin for chain in self.store.chains() if (pin := self._trust(origin := chain.origin))}
+        policy = self.framework.witnessing or Policy((), 0)
+        return TrustFile(self.settings.hub.name, self._ring.signer("ledger", HUB).vkey, policy, pins)
 
     def _pinned(
         self, framework: Framework, first_keys: Mapping[str, str], http_keys: Mapping[str, list[str]]

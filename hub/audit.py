@@ -18,9 +18,12 @@ from hub.ledger import GROUP, Ledger, Submission, Trust
 from hub.note import VKey
 from hub.record import Leaf, Withheld
 from hub.store.base import Entry, Held
+from hub.witness import Policy
 
 PAGE = 256
 BUNDLE = "evidence/v1"
+_PARTS = {"bundle", "record", "disclosures", "path", "note", "keys", "proof", "clauses", "custody"}
+_PATH = {"index", "count", "hashes"}
 
 
 class _Undo(Exception):
@@ -280,10 +283,13 @@ def _follow(
 # --- one record's evidence ---
 
 
-def check_evidence(bundle: Mapping[str, Any], hub: str, key: VKey, trust: Trust) -> tuple[dict[str, Any], list[str]]:
-    """Check an evidence bundle offline, in the order checkpoint → inclusion → keys → path → record → disclosures.
+def check_evidence(
+    bundle: Mapping[str, Any], hub: str, key: VKey, trust: Trust, policy: Policy | None = None
+) -> tuple[dict[str, Any], list[str]]:
+    """Check an evidence bundle offline: checkpoint → quorum → inclusion → keys → signatures → path → record → disclosures.
 
-    Gives the fields it shows and the steps that held; raises at the first that does not.
+    Gives the fields it shows and the steps that held; raises at the first that does not. With a `policy` its quorum of
+    witnesses must have cosigned the checkpoint.
     """
     try:
         raw_note, raw = bundle["note"].encode(), bundle["record"].encode()
@@ -291,12 +297,21 @@ def check_evidence(bundle: Mapping[str, Any], hub: str, key: VKey, trust: Trust)
         keys, disclosures = [each.encode() for each in bundle["keys"]], bundle["disclosures"]
         index, count, hashes = int(path["index"]), int(path["count"]), list(path["hashes"])
         texts = isinstance(disclosures, list) and all(isinstance(each, str) for each in [*disclosures, *hashes])
-        if bundle["bundle"] != f"{hub}/{BUNDLE}" or not texts:
+        if bundle["bundle"] != f"{hub}/{BUNDLE}" or not texts or bundle.keys() != _PARTS or path.keys() != _PATH:
             raise TypeError
         custody = bundle["custody"]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RecordError("not an evidence bundle", where="bundle") from error
     at, checkpoint = check_proof(proof, merkle.leaf_hash(raw_note), key)
+    steps = [f"checkpoint of {checkpoint.size} entries signed by {key.handle}"]
+    if policy is not None and policy.quorum:
+        by = policy.signed_by(note.parse(proof.partition(b"\n\n")[2]))
+        if len(by) < policy.quorum:
+            raise KeyRefused(
+                f"{len(by)} of the {policy.quorum} witnesses that the policy asks for cosigned the checkpoint",
+                where="quorum", mend="export the evidence again once the ledger is witnessed",
+            )  # fmt: skip
+        steps.append(f"cosigned by {', '.join(sorted(by))} ({policy.quorum} of {len(policy.witnesses)} asked for)")
     parsed_note = note.parse(raw_note)
     entry = batch.parse(hub, parsed_note.text)
     parsed = record.parse(raw)
@@ -314,7 +329,7 @@ def check_evidence(bundle: Mapping[str, Any], hub: str, key: VKey, trust: Trust)
     for group in sorted(fields):
         shown |= {name: value for name, value in fields[group].items() if name not in shown}
     return shown, [
-        f"checkpoint of {checkpoint.size} entries signed by {key.handle}",
+        *steps,
         f"batch {entry.seq} of {entry.origin} is entry {at} of that ledger",
         f"the batch is signed by exactly the keys its key entries name ({custody}), back to the pinned first one",
         f"the record is number {index + 1} of {count} in that batch",

@@ -27,13 +27,14 @@ from adapters import declaration as declarations
 from adapters.base import SourceError
 from adapters.declaration import Declaration, Feed
 from adapters.declared import DeclarationError, did_you_mean, read_yaml
-from hub import app, audit
+from hub import app, audit, evidence
 from hub import demo as demonstration
 from hub import framework as rules
 from hub import partner as node_room
 from hub import settings as configuration
+from hub.canonical import b64
 from hub.decisions import KIND as DECISION
-from hub.errors import ConfigError, HubError, Locked
+from hub.errors import ConfigError, HubError, Locked, RecordError, Tampered
 from hub.export import export_records, replace_file
 from hub.framework import HUB
 from hub.intake import Intake, Outcome
@@ -48,6 +49,7 @@ from hub.reports import csv_of, table, xlsx_of
 from hub.settings import Settings
 from hub.web.witness import create_witness
 from hub.wire import OpenLedger
+from hub.witness import check_fork
 from hub.workshop import collect_rarely
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -59,6 +61,8 @@ config_option = click.option(
     "--config", "config", type=click.Path(path_type=Path), default=ROOT / "config", show_default="config/",
     help="The configuration folder.",
 )  # fmt: skip
+# A record's id may begin with a dash.
+DASHED = {"ignore_unknown_options": True}
 data_option = click.option("--data", type=click.Path(path_type=Path), default=None, help="The data folder.")
 
 
@@ -340,6 +344,15 @@ def keys_card(url: str | None, data: Path | None, config: Path) -> None:
     settings = loaded(config, data)
     found = app.card(settings, settings.hub.data / "keys", url or app.public_url(settings.hub))
     click.echo(json.dumps(asdict(found), indent=1))
+
+
+@keys_group.command("export")
+@data_option
+@config_option
+def keys_export(data: Path | None, config: Path) -> None:
+    """Print the trust file that evidence is verified against: ledger key, witnesses, first keys; nothing in it is secret."""
+    with opened_hub(loaded(config, data)) as hub:
+        click.echo(hub.trust_file().dump())
 
 
 def _print_problems(rows: list[dict[str, Any]]) -> None:
@@ -860,7 +873,76 @@ def rebuild(data: Path | None, config: Path, json_: bool) -> None:
     )
 
 
+@main.group("evidence")
+def evidence_group() -> None:
+    """Evidence of one record 证据: to hand out, to check offline, to print."""
+
+
+@evidence_group.command("export", context_settings=DASHED)
+@click.argument("kind")
+@click.argument("origin")
+@click.argument("id")
+@click.option("--key", is_flag=True, help="ID is the city's own number of the record (parts of a key with commas between).")
+@click.option("--groups", default="", help="Sealed groups to disclose, with commas between; none unless told.")
+@click.option("--out", "path", type=click.Path(path_type=Path), default=None, help="A file; stdout unless told.")
+@data_option
+@config_option
+def evidence_export(
+    kind: str, origin: str, id: str, key: bool, groups: str, path: Path | None, data: Path | None, config: Path
+) -> None:
+    """Write the evidence bundle of a record's current revision. Who sees it sees what its groups hold."""
+    with opened_hub(loaded(config, data)) as hub:
+        id = hub.id_of(kind, origin, id.split(",")) if key else id
+        bundle = hub.desk.export(kind, origin, id, frozenset(filter(None, groups.split(","))))
+    _write(json.dumps(bundle, ensure_ascii=False, indent=1).encode(), path)
+
+
+@evidence_group.command("certificate")
+@click.argument("bundle", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--trust", "pins", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=True,
+              help="The trust file (`keys export` prints it).")  # fmt: skip
+@click.option("--out", "path", type=click.Path(path_type=Path), default=None, help="A file; stdout unless told.")
+@config_option
+def evidence_certificate(bundle: Path, pins: Path, path: Path | None, config: Path) -> None:
+    """Check a bundle and write one page to print, in Chinese, with a QR code of the bundle's SHA-256."""
+    document, raw = evidence.load(bundle)
+    kinds = configuration.load(config).kinds
+    _write(evidence.certificate(document, raw, evidence.read_trust(pins.read_bytes()), kinds), path)
+
+
+def _write(data: bytes, path: Path | None) -> None:
+    if path is None:
+        click.echo(data.decode())
+    else:
+        replace_file(path, data)
+        err.print(f"{path}: {len(data)} bytes", markup=False, highlight=False)
+
+
+def _verify_document(path: Path, pins: Path | None, json_: bool) -> None:
+    """Check an evidence bundle or a proof of a fork, offline; a fork that holds exits with 5."""
+    if pins is None:
+        raise ConfigError(["verify FILE needs --trust FILE (`keys export` prints it; it must come by another way)"])
+    document, _ = evidence.load(path)
+    trust = evidence.read_trust(pins.read_bytes())
+    if "fork" in document:
+        one, other = check_fork(document, trust.log)
+        raise Tampered(
+            f"{trust.log.name} signed two ledgers that contradict each other: {one.size} entries with root {b64(one.root)}, "
+            f"and {other.size} entries with root {b64(other.root)} that do not continue them",
+            where=path.name, mend="no entry after the last one that both share can be relied on; show this to every member",
+        )  # fmt: skip
+    try:
+        shown, report = evidence.check(document, trust)
+    except RecordError as error:
+        mend = error.mend or "what was handed over is not what was signed: ask for it anew, and tell who handed it over"
+        raise Tampered(error.what, where=f"{path.name}: {error.where}", mend=mend) from error
+    _tell_report(report, json_, fields=shown)
+
+
 @main.command()
+@click.argument("document", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=False)
+@click.option("--trust", "pinned", type=click.Path(exists=True, dir_okay=False, path_type=Path), default=None,
+              help="With a file to verify: the trust file (`keys export` prints it).")  # fmt: skip
 @click.option("--url", default=None, help="Verify an open ledger by the hub's URL instead of the local store.")
 @click.option("--ledger-key", default=None, help="The ledger's vkey (with --url; as `keys card` shows it).")
 @click.option("--framework", "pins", type=click.Path(exists=True, path_type=Path), default=None,
@@ -869,9 +951,16 @@ def rebuild(data: Path | None, config: Path, json_: bool) -> None:
 @config_option
 @as_json
 def verify(
-    url: str | None, ledger_key: str | None, pins: Path | None, data: Path | None, config: Path, json_: bool
-) -> None:
-    """Replay a ledger, local or by URL, and say what that proves and what it does not. Exit 5 on tampering."""
+    document: Path | None, pinned: Path | None, url: str | None, ledger_key: str | None, pins: Path | None,
+    data: Path | None, config: Path, json_: bool,
+) -> None:  # fmt: skip
+    """Replay a ledger, local or by URL, or check a file of evidence offline, and say what that proves. Exit 5 on tampering.
+
+    DOCUMENT is an evidence bundle, or the proof of a fork that a node left as fork.json.
+    """
+    if document is not None:
+        _verify_document(document, pinned, json_)
+        return
     if url is None:
         with opened_hub(loaded(config, data)) as hub:
             report = hub.verify()
@@ -1045,6 +1134,24 @@ def partner_verify(mend: bool, data: Path, passphrase: str, config: Path, json_:
             ]
     _tell_report(report, json_, **done)
     sys.exit(5 if report.problems else 0)
+
+
+@partner_group.command("evidence", context_settings=DASHED)
+@click.argument("kind")
+@click.argument("origin")
+@click.argument("id")
+@click.option("--out", "path", type=click.Path(path_type=Path), default=None, help="A file; stdout unless told.")
+@node_option
+@phrase_option
+@config_option
+def partner_evidence(
+    kind: str, origin: str, id: str, path: Path | None, data: Path, passphrase: str, config: Path
+) -> None:
+    """Fetch the evidence bundle of a record this city may see, checked before it is written."""
+    with _node(data, passphrase, config) as (node, _):
+        raw = node.evidence(kind, origin, id)
+        evidence.check(json.loads(raw), node.trust_file())
+    _write(raw, path)
 
 
 @partner_group.command("witness")

@@ -202,6 +202,22 @@ class Desk:
                 return self._bundle(entry, held, decision)
         raise NotFound("no such record, or not for you")
 
+    def export(self, kind: str, origin: str, id: str, groups: frozenset[str]) -> dict[str, Any]:
+        """The evidence bundle of a record's current revision with these groups, for the operator to hand out."""
+        store = self.ledger.store
+        for name in sorted((n for n in self.kinds if kind in (n, n.split("/")[0])), reverse=True):
+            unknown = groups - set(self.kinds[name].groups)
+            known = store.known(origin, name, [id]).get(id)
+            entry = store.entry_of(known.number) if known else None
+            if known is None or entry is None:
+                continue
+            if unknown:
+                raise RecordError(f"{name} has no group {', '.join(sorted(unknown))}", where="--groups",
+                                  mend=f"its groups: {', '.join(self.kinds[name].groups)}")  # fmt: skip
+            return self._bundle(entry, next(store.leaves(known.number, 1)), Decision(True, groups, ()))
+        raise NotFound("no such record", where=f"{kind} {origin} {id}",
+                       mend="give the id of a standing record, or --key with the city's own number")  # fmt: skip
+
     def _bundle(self, entry: Entry, held: Held, decision: Decision) -> dict[str, Any]:
         store = self.ledger.store
         assert held.raw is not None and entry.first is not None

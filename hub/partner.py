@@ -23,6 +23,7 @@ from hub.announce import texts_on_ledger
 from hub.audit import Damaged, check_proof, damaged, entries
 from hub.canonical import b64, b64url, unb64
 from hub.errors import ChainError, ConfigError, HubError, KeyRefused, Problem, RecordError, Tampered, Unreachable
+from hub.evidence import TrustFile
 from hub.export import replace_file
 from hub.framework import HUB, correspondents, from_texts
 from hub.intake import Issuer
@@ -34,7 +35,7 @@ from hub.record import Leaf, Withheld
 from hub.store.base import Entry, Held, Store
 from hub.store.sqlite import SqliteStore
 from hub.wire import Client, HttpKey, Reply
-from hub.witness import Answer, Cosign, Forked, Seen, answer, fork_of, policy_of
+from hub.witness import Answer, Cosign, Forked, Policy, Seen, answer, fork_of, policy_of
 
 _TELL = "keep this copy and compare with other partners"
 BATCH_TYPE = "application/vnd.crossregion.batch"
@@ -632,6 +633,21 @@ class Node:
         for each in found:
             self._erase(each["origin"], each["kind"], set(each["groups"]))
         return found
+
+    # --- evidence ---
+
+    def evidence(self, kind: str, origin: str, id: str) -> bytes:
+        """The evidence bundle of a record, as the hub shows it to this city."""
+        reply = self._client.get(f"/v1/records/{kind}/{origin}/{id}/proof")
+        if reply.status != 200:
+            raise _refused(reply)
+        return reply.body
+
+    def trust_file(self) -> TrustFile:
+        """What this node believes: the card's ledger key, the witnesses, and the first keys it pinned."""
+        pins = {origin: Pin(*found) for origin, found in self._pins.items()}
+        framework = from_texts(texts_on_ledger(self.copy_store, self.kinds[FRAMEWORK_KIND]))
+        return TrustFile(self.hub, self._ledger_key, framework.witnessing or Policy((), 0), pins)
 
     # --- status and records ---
 

@@ -1,0 +1,190 @@
+"""Evidence that leaves the hub: what a verifier pins, what a bundle proves and leaves open, and a page to print.
+
+Rule 1. A bundle is checked offline, against a trust file that came another way: never against what the bundle itself says.
+Rule 2. What stays unproven is said as plainly as what is proven.
+"""
+
+import html
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import segno
+
+from hub import audit, batch, merkle, note, record
+from hub.errors import RecordError
+from hub.kinds import Kind
+from hub.ledger import Pin
+from hub.note import VKey
+from hub.witness import Policy, policy_text
+
+MOST = 16 << 20
+SHORT = 22
+UNPROVEN = (
+    ("that what the record says is true", "记录内容本身的真实性"),
+    ("that this is the record's newest revision", "这是否为该记录的最新版本"),
+    ("that its origin did not disown the signing key later", "来源机关此后是否声明该密钥作废"),
+)
+CUSTODIAL = ("that the city signed itself: the hub signed in its custody", "由来源机关自行签名(本批次由枢纽代签)")
+
+
+@dataclass(frozen=True)
+class TrustFile:
+    """What a verifier believes beforehand: the ledger's key, its witnesses, and each origin's first key."""
+
+    hub: str
+    log: VKey
+    policy: Policy
+    pins: Mapping[str, Pin]
+
+    def dump(self) -> bytes:
+        """The file's bytes: JSON that holds the policy in the words of tlog-policy."""
+        pins = {origin: [pin.first_key, pin.custody] for origin, pin in sorted(self.pins.items())}
+        text = self.policy.text(self.log) if self.policy.quorum else f"log {self.log}\nquorum none\n"
+        return json.dumps({"hub": self.hub, "policy": text, "pins": pins}, ensure_ascii=False, indent=1).encode()
+
+
+def read_trust(raw: bytes) -> TrustFile:
+    """The trust file of its bytes; RecordError where it is none."""
+    try:
+        plain = json.loads(raw)
+        log, policy = policy_text(plain["policy"])
+        pins = {str(origin): Pin(str(first), str(custody)) for origin, (first, custody) in plain["pins"].items()}
+        return TrustFile(str(plain["hub"]), log, policy, pins)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RecordError("not a trust file", where="trust", mend="get it with `keys export` from the hub, by another way "
+                          "than the evidence") from error  # fmt: skip
+
+
+def load(path: Path) -> tuple[dict[str, Any], bytes]:
+    """A document and its bytes; RecordError where it is no JSON object of a bearable size."""
+    raw = path.read_bytes() if path.stat().st_size <= MOST else b""
+    try:
+        found = json.loads(raw)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise RecordError("not a JSON document of at most 16 MiB", where=path.name)
+    return found, raw
+
+
+def check(bundle: Mapping[str, Any], trust: TrustFile) -> tuple[dict[str, Any], audit.Report]:
+    """The fields that a bundle shows, and what it proves and leaves open; raises at the first step that does not hold."""
+    shown, steps = audit.check_evidence(bundle, trust.hub, trust.log, trust.pins.get, trust.policy)
+    unproven = [en for en, _ in UNPROVEN]
+    if bundle["custody"] == "custodial":
+        unproven.append(CUSTODIAL[0])
+    if not trust.policy.quorum:
+        unproven.append("that others were shown the same ledger: the trust file asks for no witness")
+    return shown, audit.Report(proved=steps, unproven=unproven)
+
+
+def certificate(bundle: Mapping[str, Any], raw: bytes, trust: TrustFile, kinds: Mapping[str, Kind]) -> bytes:
+    """One page to print, in Chinese: what the bundle proves, by whom, and a QR code of the bundle's SHA-256.
+
+    The bundle is checked first. Sealed fields appear only where the bundle discloses their group.
+    """
+    shown, _ = check(bundle, trust)
+    parsed = record.parse(bundle["record"].encode())
+    entry = batch.parse(trust.hub, note.parse(bundle["note"].encode()).text)
+    kind = kinds.get(parsed.kind)
+    digest = sha256(raw).hexdigest()
+    code = segno.make(f"crossregion-evidence:1:{digest}", error="m").svg_inline(scale=3, omitsize=False)
+    rows = [
+        ("记录", f"{_label(kind, parsed.kind)}　{parsed.origin}/{parsed.id}　第 {parsed.rev} 版"),
+        ("签发", f"{entry.origin} 第 {entry.seq} 批，{entry.time}"),
+        ("签名", "枢纽代签" if bundle["custody"] == "custodial" else "来源机关自签"),
+        ("依据", "；".join(map(str, bundle["clauses"])) or "操作方导出"),
+        ("证据文件 SHA-256", digest),
+    ]
+    unproven = [zh for _, zh in UNPROVEN] + ([CUSTODIAL[1]] if bundle["custody"] == "custodial" else [])
+    if not trust.policy.quorum:
+        unproven.append("其他各方所见账本与此一致(信任文件未要求见证)")
+    fields = [(_field(kind, name), _value(kind, name, value)) for name, value in shown.items()]
+    return _PAGE.format(
+        rows=_table(rows), fields=_grid(fields), code=code,
+        steps="".join(f"<li>{html.escape(step)}</li>" for step in _steps(bundle, trust, entry)),
+        unproven="".join(f"<li>{html.escape(line)}</li>" for line in unproven),
+    ).encode()  # fmt: skip
+
+
+def _steps(bundle: Mapping[str, Any], trust: TrustFile, entry: batch.Entry) -> list[str]:
+    """The steps of a check that held, in Chinese."""
+    proof, path = bundle["proof"].encode(), bundle["path"]
+    at, checkpoint = audit.check_proof(proof, merkle.leaf_hash(bundle["note"].encode()), trust.log)
+    by = sorted(trust.policy.signed_by(note.parse(proof.partition(b"\n\n")[2])))
+    witnessed = [f"检查点由 {'、'.join(by)} 联署，达到法定数 {trust.policy.quorum}"] if trust.policy.quorum else []
+    return [
+        f"账本检查点（共 {checkpoint.size} 条）由账本密钥 {trust.log.handle} 签名",
+        *witnessed,
+        f"{entry.origin} 第 {entry.seq} 批为该账本第 {at} 条（自 0 起）",
+        "该批由其密钥条目所列全部密钥签名，密钥可追溯至信任文件所列的首个密钥",
+        f"本记录为该批第 {path['index'] + 1} 条，该批共 {path['count']} 条",
+        f"披露 {len(bundle['disclosures'])} 个字段组，其摘要均与记录所载一致",
+    ]
+
+
+def _label(kind: Kind | None, name: str) -> str:
+    return kind.label["zh"] if kind else name
+
+
+def _field(kind: Kind | None, name: str) -> str:
+    return kind.fields[name].label["zh"] if kind and name in kind.fields else name
+
+
+def _value(kind: Kind | None, name: str, value: Any) -> str:
+    """A value as a person reads it: the words of a code beside it, 是 and 否, lists with commas."""
+    if isinstance(value, bool):
+        return "是" if value else "否"
+    if isinstance(value, list) and all(isinstance(each, str) for each in value):
+        return "、".join(_value(kind, name, each) for each in value)
+    if not isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    field = kind.fields.get(name) if kind else None
+    words = kind.codes[field.table].get(value) if kind and field and field.table else None
+    return f"{words['zh']}（{value}）" if words else value
+
+
+def _grid(rows: Sequence[tuple[str, str]]) -> str:
+    """Short values two to a line, so that the whole is one page."""
+    return "".join(
+        f'<div{" class=long" if len(text) > SHORT else ""}><dt>{html.escape(head)}</dt><dd>{html.escape(text)}</dd></div>'
+        for head, text in sorted(rows, key=lambda row: len(row[1]) > SHORT)
+    )
+
+
+def _table(rows: Sequence[tuple[str, str]]) -> str:
+    return "".join(f"<tr><th>{html.escape(head)}</th><td>{html.escape(text)}</td></tr>" for head, text in rows)
+
+
+_PAGE = """<!doctype html>
+<html lang="zh-CN"><head><meta charset="utf-8"><title>电子数据证据核验单</title>
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
+<style>
+@page {{ size: A4; margin: 14mm }}
+body {{ font: 9.5pt/1.4 "Noto Serif CJK SC", "Source Han Serif SC", SimSun, serif; color: #111; background: #fff;
+  max-width: 174mm; margin: 0 auto; padding: 4mm 0 }}
+h1 {{ font-size: 16pt; text-align: center; margin: 0 0 4mm; letter-spacing: .1em }}
+h2 {{ font-size: 11pt; margin: 3mm 0 1mm; border-bottom: 1px solid #111 }}
+table {{ border-collapse: collapse; width: 100% }}
+th, td {{ border: 1px solid #777; padding: .6mm 2mm; text-align: left; vertical-align: top; overflow-wrap: anywhere }}
+th {{ width: 34mm; font-weight: 600; background: #f3f3f3 }}
+dl {{ display: grid; grid-template-columns: 1fr 1fr; gap: 0 6mm; margin: 1mm 0 }}
+dl > div {{ display: grid; grid-template-columns: 30mm 1fr; border-bottom: 1px solid #ccc; padding: .6mm 0 }}
+dl > .long {{ grid-column: 1 / -1 }} dt {{ color: #444 }} dd {{ margin: 0; overflow-wrap: anywhere }}
+ol, ul {{ margin: 1mm 0; padding-left: 7mm }}
+.code {{ float: right; margin: 0 0 2mm 4mm; width: 34mm }} .code svg {{ width: 34mm; height: auto }}
+</style></head><body>
+<h1>电子数据证据核验单</h1>
+<div class="code">{code}</div>
+<p>本单由跨区域协作数据同步枢纽根据证据文件生成。证据文件可离线核验：<code>verify 证据文件 --trust 信任文件</code>，
+或按核验说明使用通用工具（Go、OpenSSL）核验。</p>
+<table>{rows}</table>
+<h2>所载内容</h2><dl>{fields}</dl>
+<h2>已核验</h2><ol>{steps}</ol>
+<h2>不能由此证明</h2><ul>{unproven}</ul>
+</body></html>
+"""
