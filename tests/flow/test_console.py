@@ -129,7 +129,7 @@ def test_the_ledger_and_the_nights_are_told_with_who_was_left_out(open_: Open) -
     assert "4,790 of 4,821 ledger entries" in text
     assert "tomorrow 02:00 Beijing time" in text
     nights = text[text.index("Nightly reconciliation") :]
-    assert "Guangde" in nights and "9,120" in nights and "no witness has cosigned yet" in nights
+    assert "Guangde" in nights and "9,120" in nights and "no witness is declared" in nights
 
 
 def test_a_night_that_left_a_city_out_never_looks_good(open_: Open) -> None:

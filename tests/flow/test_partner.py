@@ -442,7 +442,7 @@ def twin(made, *, before, after, other):
 
 HISTORIES = {
     "shrunken": ((), "shrunk"),
-    "same size": ("x", "forked|shrunk|not continue"),
+    "same size": ("x", "two trees"),
     "longer": ("xyz", "continue"),
     # Each origin's chain holds by itself: only the tree tells that what is held is no part of it.
     "other cities'": (("330500", "330503"), "forked"),
