@@ -5,6 +5,7 @@ and never served as a real one. Nothing here decides anything: rooms do.
 """
 
 import fcntl
+import json
 import logging
 import os
 import socket
@@ -47,6 +48,7 @@ from hub.wire import Gate, HttpKey, WitnessPost, authority
 from hub.witness import Policy
 from hub.workshop import Workshop
 
+REVOKED = "revoked http keys"
 THREADS = 8
 _log = logging.getLogger("hub.app")
 MARK = "DEMO"
@@ -232,6 +234,18 @@ class Hub:
         if wrong:
             raise ConfigError(wrong)
 
+    def rotate(self, origin: str, void_from: int = 0) -> str:
+        """Bring the `next` key of an origin in the hub's custody into force; gives its vkey."""
+        if origin != HUB and origin not in self.custodial():
+            raise HubError(f"{origin} signs for itself", mend="its own node rotates its key: `partner rotate`")
+        self.issuer(origin)
+        found = self._ring.rotate(
+            origin, self.ledger.chain(origin), lambda raw: self.ledger.append([Submission(raw, None)]),
+            self.settings.hub.name, stamp(self.now()), void_from,
+        )  # fmt: skip
+        self._issuers.pop(origin, None)
+        return str(found)
+
     def id_of(self, kind: str, origin: str, parts: list[str]) -> str:
         """The id of a record of a member in the hub's custody, by the city's own key."""
         names = [name for name in self.settings.kinds if kind in (name, name.split("/")[0])]
@@ -272,12 +286,27 @@ class Hub:
         # Of who is a member no longer, what was accepted stays verifiable.
         return self.desk.past_pin(origin)
 
-    def _http_key(self, keyid: str) -> HttpKey | None:
+    def revoke(self, handle: str, reason: str) -> None:
+        """Refuse an HTTP key from the next request on, in every process of this hub; `handle` is its name+id or vkey."""
+        keyid = "+".join(handle.split("+")[:2])
+        known = [HttpKey.pinned(code, text).keyid for code, text in self._http_keys()]
+        if keyid not in known:
+            raise ConfigError([f"{handle}: no member calls with this key; `keys list` and framework.yaml name them"])
+        with self.store.transaction():
+            revoked = json.loads(self.store.get(REVOKED) or "{}")
+            self.store.put(REVOKED, json.dumps(revoked | {keyid: [stamp(self.now()), reason]}, sort_keys=True))
+
+    def _http_keys(self) -> Iterator[tuple[str, str]]:
         for code, member in self.framework.members.items():
-            for text in member.http_keys:
-                key = HttpKey.pinned(code, text)
-                if key.keyid == keyid:
-                    return key
+            yield from ((code, text) for text in member.http_keys)
+
+    def _http_key(self, keyid: str) -> HttpKey | None:
+        if keyid in json.loads(self.store.get(REVOKED) or "{}"):
+            return None
+        for code, text in self._http_keys():
+            key = HttpKey.pinned(code, text)
+            if key.keyid == keyid:
+                return key
         return None
 
     def custodial(self) -> list[str]:
@@ -293,9 +322,10 @@ class Hub:
                 custody = "self" if origin == HUB else "custodial"
                 first = self._ring.first_note(self.settings.hub.name, origin, custody, stamp(self.now()))
                 self.ledger.append([Submission(first, None)])
-            signers = [self._ring.signer("batch", origin)]
             id_key = self._secrets.id_key(origin)
-            self._issuers[origin] = Issuer(self.ledger, origin, signers, id_key, self._secrets.digest_key, self.now)
+            self._issuers[origin] = Issuer(
+                self.ledger, origin, lambda: [self._ring.signer("batch", origin)], id_key, self._secrets.digest_key, self.now
+            )
         return self._issuers[origin]
 
     # --- work ---

@@ -248,6 +248,11 @@ def verify(
         "that a record is true",
         "that this is the newest checkpoint: compare with witnesses or other partners",
     ]
+    report.unproven += [
+        f"what {origin} says in its entries {first} to {last}: it disowned them"
+        for origin, chain in sorted(chains.items())
+        for first, last in chain.voids
+    ]
     if unpinned:
         report.unproven.append(f"whose the first keys are (not pinned): {', '.join(sorted(unpinned))}")
     return report
@@ -341,6 +346,7 @@ def _key_entry_in_force(hub: str, entry: Batch, keys: Sequence[bytes], trust: Tr
     """The key entry a batch names, following the key entries' `next` from the pinned first one; all of them must hold."""
     pin = trust(entry.origin)
     expected = found = None
+    disowned = ""
     for raw in keys:
         parsed = note.parse(raw)
         each = batch.parse(hub, parsed.text)
@@ -354,10 +360,14 @@ def _key_entry_in_force(hub: str, entry: Batch, keys: Sequence[bytes], trust: Tr
         elif batch.keys_hash(each.keys) != expected:
             raise KeyRefused("a key entry was not announced by the one before", where="keys")
         note.verify_exactly(parsed, each.keys)
+        if 0 < each.void_from <= entry.seq < each.seq:
+            disowned = f"{entry.origin} disowned its batches {each.void_from} to {each.seq - 1}: others had its keys"
         found = each if batch.text_hash(parsed.text) == entry.keys else found
         expected = each.next
     if found is None:
         raise KeyRefused("the key entry that the batch names is missing", where="keys")
+    if disowned:
+        raise KeyRefused(disowned, where=f"batch {entry.seq}", mend="ask for the record's revision after that")
     return found
 
 

@@ -46,7 +46,10 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class KeyEntry:
-    """A key/v1: the keys that sign an origin's batches from here on, and the hash of the next ones."""
+    """A key/v1: the keys that sign an origin's batches from here on, and the hash of the next ones.
+
+    With `void_from` the origin disowns its batches from that seq up to this entry: somebody else had its keys.
+    """
 
     origin: str
     seq: int
@@ -55,11 +58,13 @@ class KeyEntry:
     keys: tuple[VKey, ...]
     next: str
     time: str
+    void_from: int = 0
 
     def text(self, hub: str) -> bytes:
+        void = f"void-from {self.void_from}\n" if self.void_from else ""
         return (
             f"{hub}/key/v1\norigin {self.origin}\nseq {self.seq}\nprev {self.prev}\ncustody {self.custody}\n"
-            f"{key_lines(self.keys)}next {self.next}\ntime {self.time}\n"
+            f"{key_lines(self.keys)}next {self.next}\n{void}time {self.time}\n"
         ).encode()
 
 
@@ -150,12 +155,19 @@ def _parse_key(lines: _Lines, origin: str, seq: int, prev: str) -> KeyEntry:
         keys.append(note.parse_vkey(lines.take("key")))
     if not keys or len({key.raw for key in keys}) != len(keys):
         raise RecordError("no key line, or one key twice", where="entry")
-    return KeyEntry(origin, seq, prev, custody, tuple(keys), _hash(lines.take("next"), "next"), lines.take("time"))
+    following = _hash(lines.take("next"), "next")
+    void = note.number(lines.take("void-from"), "void-from") if lines.more("void-from") else None
+    if void is not None and not 1 < void < seq:
+        raise RecordError("void-from names no batch before this entry", where="entry")
+    return KeyEntry(origin, seq, prev, custody, tuple(keys), following, lines.take("time"), void or 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """Where an origin's entries stand: the last seq and hash, and the keys in force. `seq` 0 before the first."""
+    """Where an origin's entries stand: the last seq and hash, and the keys in force. `seq` 0 before the first.
+
+    `voids` are the ranges of seq, first and last, that the origin disowned.
+    """
 
     origin: str
     seq: int = 0
@@ -164,6 +176,11 @@ class Chain:
     keys: tuple[VKey, ...] = ()
     keys_text: str = ""
     next: str = ""
+    voids: tuple[tuple[int, int], ...] = ()
+
+    def voided(self, seq: int) -> bool:
+        """Whether the origin disowned its entry of this seq."""
+        return any(first <= seq <= last for first, last in self.voids)
 
     def follow(self, entry: Entry, raw: note.Note, *, pin: str | None) -> "Chain":
         """The chain after one more entry; ChainError or KeyRefused where it may not follow.
@@ -187,9 +204,11 @@ class Chain:
         if isinstance(entry, KeyEntry):
             self._check_key_entry(entry, this, pin)
             note.verify_exactly(raw, entry.keys)
+            voids = self.voids + (((entry.void_from, entry.seq - 1),) if entry.void_from else ())
             return replace(
-                self, seq=entry.seq, prev=this, custody=entry.custody, keys=entry.keys, keys_text=this, next=entry.next
-            )
+                self, seq=entry.seq, prev=this, custody=entry.custody, keys=entry.keys, keys_text=this, next=entry.next,
+                voids=voids,
+            )  # fmt: skip
         if not self.keys:
             raise KeyRefused(f"{self.origin} has no key/v1 yet", mend="push the key/v1 first")
         if entry.keys != self.keys_text:
@@ -215,6 +234,16 @@ def first_key(
     """The signed first key/v1 of an origin, announcing the hash of the following keys."""
     keys = tuple(each.vkey for each in signers)
     entry = KeyEntry(origin, 1, NOTHING, custody, keys, keys_hash(following), time)
+    return note.sign(entry.text(hub), signers)
+
+
+def next_key(
+    hub: str, chain: Chain, signers: Sequence[Signer], following: Sequence[VKey], time: str, void_from: int = 0
+) -> bytes:
+    """The signed key/v1 by which the keys announced before come into force, announcing the hash of the following ones."""
+    keys = tuple(each.vkey for each in signers)
+    seq, custody = chain.seq + 1, chain.custody
+    entry = KeyEntry(chain.origin, seq, chain.prev, custody, keys, keys_hash(following), time, void_from)
     return note.sign(entry.text(hub), signers)
 
 

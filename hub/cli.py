@@ -346,6 +346,42 @@ def keys_card(url: str | None, data: Path | None, config: Path) -> None:
     click.echo(json.dumps(asdict(found), indent=1))
 
 
+void_option = click.option(
+    "--void-from", type=click.IntRange(2), default=0,
+    help="Disown the origin's batches from this seq on: somebody else had its key.",
+)  # fmt: skip
+
+
+@keys_group.command("rotate")
+@click.argument("origin")
+@void_option
+@data_option
+@config_option
+@as_json
+def keys_rotate(origin: str, void_from: int, data: Path | None, config: Path, json_: bool) -> None:
+    """Bring an origin's next key into force; its folder keys/next must be back from where it is kept. Safe to repeat."""
+    with opened_hub(loaded(config, data)) as hub:
+        found = {"origin": origin, "vkey": hub.rotate(origin, void_from)}
+    _say_rotated(found, json_)
+
+
+def _say_rotated(found: dict[str, Any], json_: bool) -> None:
+    line = f"{found['origin']} now signs with {found['vkey']}; take keys/next offline again"
+    say(found, json_, lambda: out.print(line, markup=False, highlight=False, soft_wrap=True))
+
+
+@keys_group.command("revoke")
+@click.argument("key")
+@click.option("--reason", type=click.Choice(["stolen", "lost", "replaced", "left"]), required=True)
+@data_option
+@config_option
+def keys_revoke(key: str, reason: str, data: Path | None, config: Path) -> None:
+    """Refuse a member's HTTP key (name+id, or its vkey) from the next request on, also in a hub that runs."""
+    with opened_hub(loaded(config, data)) as hub:
+        hub.revoke(key, reason)
+    out.print(f"{key} is refused from now on; take it out of framework.yaml too", markup=False, highlight=False, soft_wrap=True)
+
+
 @keys_group.command("export")
 @data_option
 @config_option
@@ -1134,6 +1170,19 @@ def partner_verify(mend: bool, data: Path, passphrase: str, config: Path, json_:
             ]
     _tell_report(report, json_, **done)
     sys.exit(5 if report.problems else 0)
+
+
+@partner_group.command("rotate")
+@void_option
+@node_option
+@phrase_option
+@config_option
+@as_json
+def partner_rotate(void_from: int, data: Path, passphrase: str, config: Path, json_: bool) -> None:
+    """Bring this city's next key into force, and push it. Safe to repeat."""
+    with _node(data, passphrase, config) as (node, _):
+        found = {"origin": node.origin, "vkey": node.rotate(void_from)} | node.push()
+    _say_rotated(found, json_)
 
 
 @partner_group.command("evidence", context_settings=DASHED)

@@ -76,10 +76,12 @@ class Issuer:
     """Signs one origin's records and puts them on a ledger."""
 
     def __init__(
-        self, ledger: Ledger, origin: str, signers: Sequence[Signer], id_key: bytes, digest_key: bytes, now: Clock
-    ) -> None:
+        self, ledger: Ledger, origin: str, signers: Callable[[], Sequence[Signer]], id_key: bytes, digest_key: bytes,
+        now: Clock,
+    ) -> None:  # fmt: skip
+        """`signers` reads the keys: again where the chain says that others are in force."""
         self.ledger, self.origin, self.id_key = ledger, origin, id_key
-        self._signers, self._digest_key, self._now = signers, digest_key, now
+        self._read, self._signers, self._digest_key, self._now = signers, signers(), digest_key, now
 
     def draft(self, kind: Kind, source_key: str, body: dict[str, Any]) -> Draft:
         """The draft of a body that its kind accepted."""
@@ -145,6 +147,8 @@ class Issuer:
             raise KeyRefused(
                 f"{self.origin} has no key/v1 on the ledger", mend="start the hub once, or push the key/v1"
             )
+        if leaves and tuple(each.vkey for each in self._signers) != chain.keys:
+            self._signers = self._read()
         parts = list(_portions(leaves))
         for n, part in enumerate(parts, 1):
             raw = batch.make(self.ledger.hub, chain, leaf_hashes(part), self._signers, stamp(self._now()))

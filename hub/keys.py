@@ -10,7 +10,7 @@ encrypt disclosures at rest, digest content and make record ids, and none of the
 import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -154,7 +154,7 @@ class KeyRing:
         )
 
     def _path(self, role: str, owner: str, state: str) -> Path:
-        folder = self._folder / "next" if state == "next" else self._folder
+        folder = self._folder if state == "current" else self._folder / state
         return folder / f"{role}.{owner}.key"
 
     def create(self, role: str, owner: str, name: str, state: str = "current") -> Signer:
@@ -185,6 +185,50 @@ class KeyRing:
         if not isinstance(private, Ed25519PrivateKey):
             raise KeyRefused("not an Ed25519 key", where=str(path))
         return note.signer(info["name"], private, _TYPES.get(role, note.ED25519))
+
+    def rotate(self, origin: str, chain: batch.Chain, publish: Callable[[bytes], object], hub: str, time: str,
+               void_from: int = 0) -> VKey:  # fmt: skip
+        """Bring an origin's `next` key into force: `publish` puts the key/v1 onto its ledger; gives the key then in force.
+
+        The key that was in force is put away under `old/`. Interrupted anywhere, the same call goes on: what the chain says
+        is in force decides. A thief of the current key has no `next` key, and without it no key/v1 is taken.
+        """
+        if self._path("batch", origin, "next").exists():
+            coming = self.signer("batch", origin, "next")
+            if coming.vkey not in chain.keys:
+                following = self.create("batch", origin, f"{hub}/{origin}", "following")
+                publish(batch.next_key(hub, chain, [coming], [following.vkey], time, void_from))
+            # A crash here: the ledger has the new key in force, and the files say so once they are moved.
+            self._put_away(origin, keep=coming.vkey)
+        else:
+            # Either a call before this one came that far, or the next key is in a safe.
+            coming = self.signer("batch", origin)
+            path = self._path("batch", origin, "following")
+            announced = path.exists() and batch.keys_hash([self.signer("batch", origin, "following").vkey])
+            if coming.vkey not in chain.keys or announced != chain.next:
+                raise KeyRefused(f"no next key of {origin}", where=str(self._folder / "next"),
+                                 mend="bring the keys/next folder back from its offline storage")  # fmt: skip
+        self._relabel(origin, "following", "next")
+        return coming.vkey
+
+    def _put_away(self, origin: str, keep: VKey) -> None:
+        """Current key to old/, next key to its place; nothing where that is done already."""
+        current = self._path("batch", origin, "current")
+        if current.exists() and self.signer("batch", origin).vkey != keep:
+            old = self._folder / "old"
+            old.mkdir(mode=0o700, exist_ok=True)
+            os.replace(current, old / f"batch.{origin}.{self.signer('batch', origin).vkey.id.hex()}.key")
+        self._relabel(origin, "next", "current")
+
+    def _relabel(self, origin: str, state: str, new: str) -> None:
+        """A key file to its place of another state; the state written in it is for `keys list` alone."""
+        path, target = self._path("batch", origin, state), self._path("batch", origin, new)
+        if not path.exists():
+            return
+        info = json.loads(read_private(path)) | {"state": new}
+        target.unlink(missing_ok=True)
+        write_private(target, json.dumps(info, indent=1).encode())
+        path.unlink()
 
     def first_note(self, hub: str, origin: str, custody: str, time: str) -> bytes:
         """The signed first key/v1 of an origin; made once with its keys and kept, so that its hash can be pinned."""

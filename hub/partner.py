@@ -203,8 +203,34 @@ class Node:
         if not self.own.chain(origin).keys:
             first = self._ring.first_note(self.hub, origin, "self", self._now().isoformat(timespec="seconds"))
             self.own.append([Submission(first, None)])
-        signers = [self._ring.signer("batch", origin)]
-        return Issuer(self.own, origin, signers, self._secrets.id_key(origin), self.digest_key, self._now)
+        id_key = self._secrets.id_key(origin)
+        return Issuer(
+            self.own, origin, lambda: [self._ring.signer("batch", origin)], id_key, self.digest_key, self._now
+        )
+
+    def rotate(self, void_from: int = 0) -> str:
+        """Bring this city's `next` key into force on its own ledger, to be pushed like any entry; gives its vkey.
+
+        With `void_from` this city's entries that the hub holds and this node never signed are taken over first, as the copy
+        shows them: the new key entry disowns them and the chain goes on behind them.
+        """
+        self.issuer(self.origin)
+        if void_from:
+            self._take_over()
+        found = self._ring.rotate(
+            self.origin, self.own.chain(self.origin), lambda raw: self.own.append([Submission(raw, None)]),
+            self.hub, self._now().isoformat(timespec="seconds"), void_from,
+        )  # fmt: skip
+        return str(found)
+
+    def _take_over(self) -> None:
+        seq = self.own.chain(self.origin).seq + 1
+        while (entry := self.copy_store.entry_at(self.origin, seq)) is not None:
+            leaves = None
+            if entry.first is not None:
+                leaves = [self._stored(held) for held in self.copy_store.leaves(entry.first, entry.count)]
+            self.own.append([Submission(entry.note, leaves)])
+            seq += 1
 
     # --- push ---
 

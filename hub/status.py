@@ -101,13 +101,14 @@ class Status:
             "state": self._state(pulls, agreed, now),
             "last_success": _iso(success),
             "last_attempt": _iso(pulls.attempt),
-            "problem": self._problem(pulls),
+            "problem": self._problem(pulls, self._ledger.chain(member.code).voids),
             "agreed_hours": int(agreed.total_seconds() // 3600),
             "fresh_until": _iso(success + agreed if success else None),
             "next": _iso(pulls.attempt + self._every) if pulls.attempt and member.custody == "custodial" else None,
             "records": sum(row.standing for row in series),
             "retracted": sum(row.retracted for row in series),
             "quarantined": len(self._store.quarantine(member.code)),
+            "voided": [list(each) for each in self._ledger.chain(member.code).voids],
             "differences": sum(any(ref.origin == member.code for ref in each.refs) for each in self._store.differences()),
             "read": sum(pull.read for pull in pulls.newest),
             "stored": sum(pull.stored for pull in pulls.newest),
@@ -122,14 +123,14 @@ class Status:
         age = now - pulls.success
         return "on_time" if age <= agreed else "late" if age <= 2 * agreed else "failing"
 
-    def _problem(self, pulls: Feeds) -> dict[str, str] | None:
+    def _problem(self, pulls: Feeds, voids: tuple[tuple[int, int], ...]) -> dict[str, str] | None:
         told = [(_PROBLEMS.get(pull.state, ("提示", "note")), pull.problem) for pull in pulls.newest if pull.problem]
-        if not told:
-            return None
-        return {
-            "zh": "；".join(f"{words[0]}：{problem}" for words, problem in told),
-            "en": "; ".join(f"{words[1]}: {problem}" for words, problem in told),
-        }
+        zh = [f"{words[0]}：{problem}" for words, problem in told]
+        en = [f"{words[1]}: {problem}" for words, problem in told]
+        for first, last in voids:
+            zh.append(f"已声明第 {first}–{last} 号条目作废（密钥曾被盗用）")
+            en.append(f"disowned its entries {first}–{last}: somebody else had its key")
+        return {"zh": "；".join(zh), "en": "; ".join(en)} if zh else None
 
     def _strip(self, code: str, today: date) -> list[dict[str, str]]:
         first = today - timedelta(days=DAYS - 1)

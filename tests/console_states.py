@@ -68,6 +68,7 @@ def _city(index: int, row: tuple[str, str, str, str, str]) -> dict[str, Any]:
         "records": 3120 + 211 * index,
         "retracted": index % 3,
         "quarantined": 0,
+        "voided": [],
         "differences": 0,
         "read": 60 + index,
         "stored": 4 * index,
@@ -172,6 +173,7 @@ def trouble() -> dict[str, Any]:
         },
         "strip": _strip((0, "late"), (9, "late"), (17, "failing")),
         "quarantined": 12,
+        "voided": [],
         "differences": 2,
     }
     by_code["330503102"] |= {

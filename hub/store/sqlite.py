@@ -685,4 +685,5 @@ def _insert(table: str, names: Sequence[str]) -> str:
 def _read_chain(state: str) -> Chain:
     values = json.loads(state)
     values["keys"] = tuple(parse_vkey(text) for text in values["keys"])
+    values["voids"] = tuple((first, last) for first, last in values.get("voids", ()))
     return Chain(**values)

@@ -240,8 +240,8 @@ class YearHub:
                              lambda _: Pin(pin_of(first), "custodial"))  # fmt: skip
         self.ledger.open()
         self.ledger.append([Submission(first, None)])
-        signers: list[Signer] = [ring.signer("batch", origin)]
-        issuer = Issuer(self.ledger, origin, signers, secrets.id_key(origin), secrets.digest_key, now)
+        signer: Signer = ring.signer("batch", origin)
+        issuer = Issuer(self.ledger, origin, lambda: [signer], secrets.id_key(origin), secrets.digest_key, now)
         kinds = load_kinds(ROOT / "config" / "kinds")
         self.workshop = Workshop(ROOT / "config" / "kinds", kinds, secrets.digest_key)
         self.intake = Intake(self.ledger, kinds, lambda _: issuer, secrets.digest_key, lambda _: "", now, self.workshop)

@@ -38,7 +38,7 @@ class SmallHub:
             origin: Issuer(
                 self.ledger,
                 origin,
-                [ring.signer("batch", origin)],
+                lambda origin=origin: [ring.signer("batch", origin)],
                 secrets.id_key(origin),
                 self.digest_key,
                 self.now,
