@@ -24,9 +24,10 @@ from waitress import wasyncore
 from waitress.server import create_server
 
 from adapters.declaration import Declaration
-from hub import audit, keys, web
+from hub import audit, backup, keys, web
 from hub.announce import KIND as FRAMEWORK_KIND
 from hub.announce import announce
+from hub.backup import RESTORED
 from hub.crosscheck import CrossCheck
 from hub.decisions import Decisions
 from hub.desk import Desk
@@ -154,6 +155,7 @@ class Hub:
         self.workshop = Workshop(settings.kinds_folder, settings.kinds, self._secrets.digest_key)
         self.desk = Desk(self.ledger, settings.kinds, lambda: self.framework, self.workshop, self.now)
         self.ledger.open()
+        self.ledger.guard = self._compare
         self._mark(demo)
         self._refuse_other_custody()
         self._issuers: dict[str, Issuer] = {}
@@ -390,6 +392,10 @@ class Hub:
             for agreement, nights in due.items():
                 self.reconcile(agreement, nights)
 
+    def _compare(self) -> None:
+        for problem in self.desk.witnessing.compare(WitnessPost(timeout=5)):
+            _log.warning("%s", problem)
+
     def ask_witnesses(self) -> None:
         """Take the checkpoint to the witnesses that have an address; one that is away is named in the log and stops nothing."""
         for problem in self.desk.witnessing.ask(WitnessPost()):
@@ -413,6 +419,7 @@ class Hub:
             _Nonces(self.store, self.settings.hub.limits.nonces_per_key),
             http,
             self.now,
+            not_before=int(self.store.get(RESTORED) or "0"),
         )
         page = console.blueprint(self.status, self.healthy, self.reports)
         return web.create_app(
@@ -430,6 +437,37 @@ class Hub:
         except HubError as error:
             return False, error.what
         return True, "ok"
+
+
+def restore(
+    settings: Settings, backup_folder: Path, head: bytes | None, ring: KeyRing, now: datetime | None = None
+) -> dict[str, Any]:
+    """Bring a backup back into the data folder of a hub that does not run; what is refused leaves no store behind."""
+    folder, key = settings.hub.data, ring.signer("ledger", HUB).vkey
+    refuse_other_purpose(folder, False)
+    head_path = settings.hub.head or folder / "head" / "checkpoint"
+    if head is not None:
+        backup.set_head(head_path, head, key)
+    path = folder / "store" / "hub.db"
+    manifest = backup.place(backup_folder, path)
+    secrets = ring.secrets()
+    store = SqliteStore(path, secrets.vault())
+    try:
+        if manifest.hub != settings.hub.name:
+            raise ConfigError([f"{backup_folder}: a backup of {manifest.hub}, and hub.yaml names {settings.hub.name}"])
+        first = {chain.origin: store.entry_at(chain.origin, 1) for chain in store.chains()}
+        pins = {origin: Pin(entry.text_hash, store.chain(origin).custody) for origin, entry in first.items() if entry}
+        found = backup.accept(
+            store, HeadFile(head_path), key, settings.hub.name, pins.get, settings.kinds, secrets.digest_key,
+            now or clock(settings)(),
+        )  # fmt: skip
+    except BaseException:
+        store.close()
+        for each in path.parent.glob("hub.db*"):
+            each.unlink()
+        raise
+    store.close()
+    return found
 
 
 class WebDesk:

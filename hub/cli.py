@@ -27,7 +27,7 @@ from adapters import declaration as declarations
 from adapters.base import SourceError
 from adapters.declaration import Declaration, Feed
 from adapters.declared import DeclarationError, did_you_mean, read_yaml
-from hub import app, audit, evidence
+from hub import app, audit, backup, evidence
 from hub import demo as demonstration
 from hub import framework as rules
 from hub import partner as node_room
@@ -891,6 +891,36 @@ def _tell_report(report: audit.Report, json_: bool, **more: Any) -> None:
             err.print(f"✗ {line}", markup=False, highlight=False, soft_wrap=True)
 
     say(asdict(report) | more, json_, lines)
+
+
+@main.command("backup")
+@click.option("--to", "folder", type=click.Path(path_type=Path), required=True, help="A folder that is not there yet.")
+@data_option
+@config_option
+@as_json
+def backup_(folder: Path, data: Path | None, config: Path, json_: bool) -> None:
+    """Copy the store, while the hub serves or not. Keys and the head file are kept apart: copy those folders elsewhere too."""
+    if folder.exists():
+        raise ConfigError([f"--to {folder}: is there already; name a new folder for each backup"])
+    with opened_hub(loaded(config, data)) as hub:
+        made = backup.make(hub.ledger, folder, hub.now())
+    say(asdict(made), json_, lambda: out.print(f"{folder}: {made.size} entries, root {made.root}", highlight=False))
+
+
+@main.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--head", type=click.Path(exists=True, dir_okay=False, path_type=Path), default=None,
+              help="Where the head file was lost: the newest checkpoint that a partner or witness holds.")  # fmt: skip
+@data_option
+@config_option
+@as_json
+def restore(folder: Path, head: Path | None, data: Path | None, config: Path, json_: bool) -> None:
+    """Bring a backup back and hash all of it; refused (5) where more was published than it holds. The hub must not run."""
+    settings = loaded(config, data)
+    found = app.restore(settings, folder, head.read_bytes() if head else None,
+                        KeyRing(settings.hub.data / "keys", settings.secret(settings.hub.passphrase)))  # fmt: skip
+    line = f"restored and verified: {found['size']} entries, {found['records']} records; start `serve` again"
+    say(found, json_, lambda: out.print(line, highlight=False))
 
 
 @main.command()

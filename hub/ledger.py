@@ -23,6 +23,7 @@ from hub.store.base import Entry, Known, Store
 
 PROOF_HEADER = "c2sp.org/tlog-proof@v1"
 GROUP = 256
+HALTED = "halted"
 
 
 class Pin(NamedTuple):
@@ -165,6 +166,7 @@ class Ledger:
         """`hub` is the name in every entry's first line; `whole` says that every leaf is held (false for a partner's copy)."""
         self.store, self.head, self.seal, self.hub, self.trust, self.whole = store, head, seal, hub, trust, whole
         self._settled: tuple[int, bytes] | None = None
+        self.guard: Callable[[], None] | None = None
 
     # --- start ---
 
@@ -199,7 +201,8 @@ class Ledger:
             raise Tampered(
                 f"the store holds {size} entries and {head.size} were published: an older copy was restored",
                 where=str(self.head.path),
-                mend="restore the newest store; a hub that went on from here would rewrite history",
+                mend="restore the newest store; a hub that went on from here would rewrite history. If it is lost for good, "
+                "begin a new ledger under another name in hub.yaml and let every member know",
             )
         if merkle.root(self.store.tile, head.size) != head.root:
             raise Tampered(
@@ -241,6 +244,7 @@ class Ledger:
         `seal` replaces the ledger's own for this call (a partner's copy takes the hub's checkpoint).
         """
         seal = seal or self.seal
+        self._refuse_halted()
         # Before the lock, because all that can be told of a submission alone is told of it while others append.
         steps = [self.check(each) for each in submissions]
         with self.head.lock():
@@ -261,6 +265,24 @@ class Ledger:
                     old = raw
                 self._settled = (size, old) if old is not None else None
         return results
+
+    def _refuse_halted(self) -> None:
+        """Before anything is signed: what outsiders know of this ledger (asked once), and what they proved against it."""
+        if self.guard is not None:
+            guard, self.guard = self.guard, None
+            try:
+                guard()
+            except Tampered:
+                self.guard = guard
+                raise
+        if why := self.store.get(HALTED):
+            raise Tampered(why, where="store", mend="bring back the newest store: the one of a backup, or of the machine that "
+                           "published more; a hub that went on from here would rewrite history")  # fmt: skip
+
+    def halt(self, why: str) -> None:
+        """Sign nothing from here on, in any process: somebody holds a later or another tree of this ledger."""
+        with self.store.transaction():
+            self.store.put(HALTED, why)
 
     def _append(
         self, steps: Sequence[Step], size: int, seal: Seal

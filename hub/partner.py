@@ -8,6 +8,7 @@ change: a fork or a shrunken ledger is Tampered.
 Rule 2. Every step is idempotent: after any interruption the same command goes on where the hub and the store say.
 """
 
+import contextlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -358,6 +359,7 @@ class Node:
         proof = merkle.consistency(self.copy_store.tile, size, held.size) if held.size > size else []
         document = fork_of(self.hub, raw, head, *(() if held.size == size else (mine, proof)))
         replace_file(self.folder / "fork.json", document)
+        self._show_head()
         raise Forked(f"the hub's key signed two trees of {size} entries: this copy's and another", document)
 
     def _learn(self) -> None:
@@ -386,6 +388,7 @@ class Node:
             asked["root"] = b64url(merkle.root(self.copy_store.tile, after)).decode()
         reply = self._client.get("/v1/entries", asked)
         if reply.status == 422:
+            self._show_head()
             raise Tampered(
                 f"the hub's ledger has shrunk: this copy holds {after} entries",
                 mend="run `partner verify`, keep this copy, and compare with other partners: history was cut",
@@ -393,6 +396,13 @@ class Node:
         if reply.status != 200:
             raise _refused(reply)
         return self._parse_page(reply.body)
+
+    def _show_head(self) -> None:
+        """Show the hub the checkpoint it signed for more than it has now: by it the hub stops signing."""
+        head = self.copy.head.read()
+        if head:
+            with contextlib.suppress(HubError):
+                self._client.post("/v1/cosignatures", head, "text/plain")
 
     def _parse_page(self, body: bytes) -> _Page:
         lines = iter(body.split(b"\n")[:-1])

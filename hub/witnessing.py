@@ -65,17 +65,19 @@ class Witnessing:
 
         Forked where the note shows this ledger's own key under another tree of a size it has.
         """
-        policy = self._policy()
-        if policy is None:
-            raise KeyRefused("no witness is declared", mend="declare witnesses: in framework.yaml")
         parsed = note.parse(raw)
         stated = note.parse_checkpoint(parsed.text, self._ledger.seal.name)
         head = self._ledger.checkpoint()[1]
         if stated.size > head.size:
+            self._halt_if_ours(raw, f"{by or 'a witness'} holds this ledger's signed checkpoint of {stated.size} entries, and "
+                               f"{head.size} are here: an older copy was restored")  # fmt: skip
             raise RecordError(f"{stated.size} entries where {head.size} are published", where="checkpoint")
         mine = Checkpoint(stated.origin, stated.size, merkle.root(self._store.tile, stated.size))
         if stated != mine:
             self._refuse_other_tree(raw, mine)
+        policy = self._policy()
+        if policy is None:
+            raise KeyRefused("no witness is declared", mend="declare witnesses: in framework.yaml")
         found = {name: at for name, at in policy.signed_by(parsed).items() if by in (None, name)}
         if not found:
             raise KeyRefused("no cosignature of a witness that the framework names", where=by or "note",
@@ -93,6 +95,15 @@ class Witnessing:
                 self._store.drop_cosignatures(reached.checkpoint.size)
         return self.state()
 
+    def _halt_if_ours(self, raw: bytes, why: str) -> None:
+        """Stop signing where a checkpoint that this ledger's key signed contradicts what is here."""
+        try:
+            self._ledger.seal.read(raw)
+        except HubError:
+            return
+        self._ledger.halt(why)
+        raise Tampered(why, mend="nothing more is signed here; see docs/operations.md")
+
     def _refuse_other_tree(self, raw: bytes, mine: Checkpoint) -> None:
         """A checkpoint of another tree: proof against this hub where its own key signed it, worth nothing otherwise."""
         try:
@@ -101,6 +112,7 @@ class Witnessing:
             raise KeyRefused("a checkpoint of another tree, not signed by this ledger", where="checkpoint") from None
         own = self._ledger.seal.make(mine, self._store.tile)
         what = f"this ledger's key signed two trees of {mine.size} entries"
+        self._ledger.halt(what)
         raise Forked(what, fork_of(self._ledger.hub, raw, own))
 
     def witnessed(self) -> Witnessed | None:
@@ -153,6 +165,29 @@ class Witnessing:
         """The stated time of the first entry that no quorum has seen."""
         first = self._store.entry(size)
         return batch.parse(self._ledger.hub, note.parse(first.note).text).time if first else None
+
+    def compare(self, post: Poster) -> list[str]:
+        """Before the first signature after a start: do the witnesses hold more, or another tree, than is here?
+
+        Tampered where one does; gives a line for each that did not answer: their absence stops nothing.
+        """
+        policy, problems = self._policy(), []
+        raw, head = self._ledger.checkpoint()
+        for each in policy.witnesses if policy else ():
+            if not each.url:
+                continue
+            try:
+                status, body = post(each.url.rstrip("/") + "/add-checkpoint", Ask(head.size, (), raw).body())
+            except HubError as error:
+                problems.append(f"witness {each.name}: {error.what}")
+                continue
+            held = body.decode("ascii", "replace").strip()
+            if status == 409 and held.isdigit() and int(held) >= head.size:
+                what = "another tree" if int(held) == head.size else f"{held} entries"
+                why = f"witness {each.name} cosigned {what} of this ledger, and {head.size} entries are here"
+                self._ledger.halt(why)
+                raise Tampered(why, mend="an older copy was restored, or a second hub runs; see docs/operations.md")
+        return problems
 
     def ask(self, post: Poster) -> list[str]:
         """Take the checkpoint to every witness with an address; gives a line for each that did not cosign.

@@ -11,6 +11,7 @@ A new store joins by inheriting the contract tests in tests/contract/store_contr
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from hub.batch import Chain
@@ -307,6 +308,10 @@ class Store(Protocol):
         ...
 
     # upkeep
+    def backup(self, path: Path) -> None:
+        """Write the whole store, as it stands, to a new file."""
+        ...
+
     def scrub(self) -> None:
         """Let nothing that was erased stay in journals or free space."""
         ...

@@ -658,6 +658,16 @@ class SqliteStore:
 
     # --- upkeep ---
 
+    def backup(self, path: Path) -> None:
+        path.touch(mode=0o600, exist_ok=False)
+        into = engine.sqlite3.connect(str(path), isolation_level=None)
+        try:
+            self._db().backup(into)
+            # One file that stands alone: without this its journal would be a second one.
+            into.execute("PRAGMA journal_mode = DELETE")
+        finally:
+            into.close()
+
     def scrub(self) -> None:
         self._db().execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
