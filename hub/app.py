@@ -31,6 +31,7 @@ from hub.backup import RESTORED
 from hub.crosscheck import CrossCheck
 from hub.decisions import Decisions
 from hub.desk import Desk
+from hub.erasure import Erasures, scrub
 from hub.errors import ConfigError, HubError, Locked
 from hub.evidence import TrustFile
 from hub.framework import HUB, HUB_KINDS, Framework
@@ -175,6 +176,10 @@ class Hub:
             for feed in declared.feeds:
                 for origin in feed.origins:
                     feeds.setdefault(origin, set()).add((declared.code, feed.name))
+        self.erasures = Erasures(
+            self.ledger, self.issuer(HUB), settings.kinds, self.digest_key, lambda: self.framework, self.now
+        )
+        scrub(self.store)
         self.decisions = Decisions(self.store, self.issuer(HUB), settings.kinds, self.now)
         self.crosscheck = CrossCheck(
             self.store, lambda: self.framework, settings.kinds, settings.types, settings.deadlines,
@@ -386,6 +391,7 @@ class Hub:
                 if last is None or now - last >= self.settings.hub.pull_every:
                     self._pull_guarded(declaration)
             self.ask_witnesses()
+            scrub(self.store)
             due: dict[str, list[str]] = {}
             for agreement, night in self.nightly.due():
                 due.setdefault(agreement, []).append(night)

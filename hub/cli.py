@@ -5,6 +5,7 @@
 11 locked.
 """
 
+import getpass
 import json
 import os
 import secrets as random
@@ -37,7 +38,7 @@ from hub.decisions import KIND as DECISION
 from hub.errors import ConfigError, HubError, Locked, RecordError, Tampered
 from hub.export import export_records, replace_file
 from hub.framework import HUB
-from hub.intake import Intake, Outcome
+from hub.intake import Intake, Outcome, Reference
 from hub.keys import KeyRing, list_keys, write_private
 from hub.ledger import Pin
 from hub.note import parse_vkey
@@ -891,6 +892,45 @@ def _tell_report(report: audit.Report, json_: bool, **more: Any) -> None:
             err.print(f"✗ {line}", markup=False, highlight=False, soft_wrap=True)
 
     say(asdict(report) | more, json_, lines)
+
+
+@main.command(context_settings=DASHED)
+@click.argument("kind")
+@click.argument("origin")
+@click.argument("id")
+@click.argument("groups", nargs=-1)
+@click.option("--whole", is_flag=True, help="The record itself too: only its hashes stay.")
+@click.option("--key", is_flag=True, help="ID is the city's own number of the record (parts of a key with commas between).")
+@click.option("--reason", required=True, help="request, retention, court or mistake.")
+@click.option("--as", "who", default=None, help="Who erases (the system's user unless told).")
+@data_option
+@config_option
+@as_json
+def erase(
+    kind: str, origin: str, id: str, groups: tuple[str, ...], whole: bool, key: bool, reason: str, who: str | None,
+    data: Path | None, config: Path, json_: bool,
+) -> None:  # fmt: skip
+    """Erase groups of a record here, leave a tombstone on the ledger, and tell every partner. It cannot be undone."""
+    with opened_hub(loaded(config, data)) as hub:
+        id = hub.id_of(kind, origin, id.split(",")) if key else id
+        found = hub.erasures.erase(Reference(origin, kind if "/" in kind else f"{kind}/1", id), groups, reason,
+                                   who or getpass.getuser(), whole=whole)  # fmt: skip
+    line = f"{', '.join(found['groups'])} of {found['revisions']} revisions erased; `erasures` shows what partners say"
+    say(found, json_, lambda: out.print(line, markup=False, highlight=False, soft_wrap=True))
+
+
+@main.command()
+@data_option
+@config_option
+@as_json
+def erasures(data: Path | None, config: Path, json_: bool) -> None:
+    """List what was erased, and which partners say that they erased it too (their word, no proof)."""
+    with opened_hub(loaded(config, data)) as hub:
+        rows = hub.erasures.told()
+    say({"erasures": rows}, json_, lambda: _print_rows(
+        [{**row, "groups": " ".join(row["groups"]), "said_done": " ".join(row["said_done"]),
+          "not_yet": " ".join(row["not_yet"])} for row in rows],
+        ("origin", "kind", "id", "groups", "said_done", "not_yet")))  # fmt: skip
 
 
 @main.command("backup")

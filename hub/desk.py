@@ -15,7 +15,7 @@ from hub import batch, merkle, note
 from hub.audit import BUNDLE
 from hub.batch import Batch
 from hub.canonical import b64
-from hub.errors import KeyRefused, NotFound, RecordError
+from hub.errors import KeyRefused, NotFound, Problem, RecordError
 from hub.framework import HUB, HUB_KINDS, Decision, Framework, correspondents
 from hub.kinds import Kind
 from hub.ledger import Ledger, Pin, Submission
@@ -98,7 +98,19 @@ class Desk:
         leaves, problems = self._workshop.receive(records, self._taken)
         if problems:
             raise RecordError("the batch holds records that cannot be accepted; nothing was stored", problems=problems)
+        self._refuse_erased(leaves)
         return leaves
+
+    def _refuse_erased(self, leaves: list[Leaf]) -> None:
+        problems = []
+        for origin, kind in {(leaf.origin, leaf.kind) for leaf in leaves}:
+            gone = self.ledger.store.erased(origin, kind, [leaf.id for leaf in leaves if leaf.kind == kind])
+            for n, leaf in enumerate(leaves):
+                if leaf.kind == kind and leaf.id in gone:
+                    mend = "pull: the notice of its erasure takes it out of this node's own store too"
+                    problems.append(Problem(f"records.{n}", "was erased and takes no more revisions", mend))
+        if problems:
+            raise RecordError("the batch holds records that were erased; nothing was stored", problems=problems)
 
     def _receipt(self, entry: Entry) -> dict[str, Any]:
         return {"index": entry.index, "origin": entry.origin, "seq": entry.seq, "receipt": self.ledger.receipt(entry)}

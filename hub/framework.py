@@ -34,7 +34,8 @@ from hub.witness import Policy, Witness, policy_of
 HUB = "hub"
 TIERS = ("city", "county", "town")
 CUSTODIES = ("custodial", "self")
-HUB_KINDS = ("decision/1", "framework/1", "reconciliation/1")
+ERASURE = "erasure/1"
+HUB_KINDS = ("decision/1", ERASURE, "framework/1", "reconciliation/1")
 """Kinds that only the hub writes: no share names them (Rule 6)."""
 
 
@@ -192,6 +193,7 @@ class Decision(NamedTuple):
 
 NOTHING = Decision(False, frozenset(), ())
 OWN = "own record"
+TO_ALL = "what was erased concerns everybody who may hold it"
 TO_MEMBERS = "records of the hub go to the agreement's members"
 
 _Table = dict[tuple[str, str, str | None, bool], Decision]
@@ -239,6 +241,8 @@ class Framework:
             known = kind in self.groups and (to in self.members or to == HUB)
             return Decision(True, frozenset(self.groups[kind]), (OWN,)) if known else NOTHING
         if origin == HUB:
+            if kind == ERASURE and kind in self.groups and to in self.members:
+                return Decision(True, frozenset(self.groups[kind]), (TO_ALL,))
             if agreement is None or kind not in self.groups or agreement not in self.agreements_of(to, on):
                 return NOTHING
             return Decision(True, frozenset(self.groups[kind]), (f"{agreement}: {TO_MEMBERS}",))

@@ -642,6 +642,12 @@ class _Run:
 
     def _store(self, origin: str, rows: list[tuple[Draft, Row]], scan: Scan) -> None:
         issuer = self._issuer(origin)
+        gone = self.intake.store.erased(origin, self.kind.name, [draft.id for draft, _ in rows])
+        if gone:
+            # What was erased is not brought back, whatever its city still holds.
+            scan.add(origin, self.kind.name, list(gone))
+            self.unchanged += sum(draft.id in gone for draft, _ in rows)
+            rows = [each for each in rows if each[0].id not in gone]
         ids = {draft.id for draft, _ in rows if draft.content or self.incremental}
         met = scan.add(origin, self.kind.name, list(ids))
         stands = issuer.standing([draft for draft, _ in rows])

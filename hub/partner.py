@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import msgspec
 
-from hub import audit, batch, merkle, note, record
+from hub import audit, batch, erasure, merkle, note, record
 from hub.announce import KIND as FRAMEWORK_KIND
 from hub.announce import texts_on_ledger
 from hub.audit import Damaged, check_proof, damaged, entries
@@ -27,7 +27,7 @@ from hub.errors import ChainError, ConfigError, HubError, KeyRefused, Problem, R
 from hub.evidence import TrustFile
 from hub.export import replace_file
 from hub.framework import HUB, correspondents, from_texts
-from hub.intake import Issuer
+from hub.intake import Issuer, Reference
 from hub.keys import KeyRing, pin_of, write_private
 from hub.kinds import Kind
 from hub.ledger import HeadFile, Ledger, Pin, PlainSeal, ReaderSeal, Submission, proven
@@ -131,6 +131,7 @@ class _Notice(msgspec.Struct):
     kind: str = ""
     groups: list[str] = []
     upto: int = 0
+    id: str = ""
 
 
 class _EndLine(msgspec.Struct):
@@ -494,6 +495,8 @@ class Node:
             self._refill(notice.origin, notice.upto)
         elif notice.type == "erase":
             self._erase(notice.origin, notice.kind, set(notice.groups))
+        elif notice.type == erasure.FORGET:
+            self._forget(notice)
         elif notice.type == "ended":
             self._keep_ended(notice.origin, notice.kind, set(notice.groups))
         with self.copy_store.transaction():
@@ -560,6 +563,15 @@ class Node:
             with self.copy_store.transaction():
                 self.copy_store.drop_current(origin, kind)
         self.copy_store.scrub()
+
+    def _forget(self, notice: _Notice) -> None:
+        """What the hub erased goes here too: from the copy, and from this city's own store where it is its record."""
+        groups = frozenset(notice.groups)
+        what = Reference(notice.origin, notice.kind, notice.id)
+        for ledger in (self.copy, *((self.own,) if notice.origin == self.origin else ())):
+            with ledger.store.transaction():
+                erasure.forget(ledger, self.kinds, self.digest_key, what, groups, whole="*" in groups)
+            erasure.scrub(ledger.store)
 
     def _stored(self, held: Held) -> Leaf | Withheld:
         return Withheld(held.hash or b"") if held.raw is None else self._receive(held.raw, held.disclosures.values())

@@ -201,10 +201,12 @@ class Workshop:
     def close(self) -> None:
         """End the workers; work under way is finished first."""
         self._threads.shutdown(wait=True)
-        for _ in range(self.size):
-            worker = self._idle.get()
-            if worker is not None:
-                worker.close()
+        # All are idle now; closed before, there is none.
+        with contextlib.suppress(queue.Empty):
+            while True:
+                worker = self._idle.get_nowait()
+                if worker is not None:
+                    worker.close()
 
     def warm(self) -> list["Future[bytes | None]"]:
         """Start the workers ahead of their first work; each takes a second or two, and nobody has to wait for it."""

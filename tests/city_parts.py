@@ -168,7 +168,8 @@ def _made() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="town-"))
     config = folder / "config"
     (config / "kinds").mkdir(parents=True)
-    for name in ("kinds/framework.yaml", "kinds/reconciliation.yaml", "kinds/decision.yaml", "catalogue", "hub.yaml"):
+    kinds = [f"kinds/{name}.yaml" for name in ("framework", "reconciliation", "decision", "erasure")]
+    for name in (*kinds, "catalogue", "hub.yaml"):
         source = ROOT / "config" / name
         (shutil.copytree if source.is_dir() else shutil.copy)(source, config / name)
     (config / "kinds" / "stall.yaml").write_text(STALL)

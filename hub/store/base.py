@@ -139,6 +139,15 @@ class Version(NamedTuple):
     mark: bytes
 
 
+class Erased(NamedTuple):
+    """A record of which groups were erased; `*` stands for all of it."""
+
+    origin: str
+    kind: str
+    id: str
+    groups: tuple[str, ...]
+
+
 class Scan(Protocol):
     """The keys met in one read of a whole range, kept outside memory."""
 
@@ -312,8 +321,24 @@ class Store(Protocol):
         """Write the whole store, as it stands, to a new file."""
         ...
 
-    def scrub(self) -> None:
-        """Let nothing that was erased stay in journals or free space."""
+    def put_erased(self, erased: Erased) -> None:
+        """Note what was erased of a record, in place of what was noted before."""
+        ...
+
+    def erased(self, origin: str, kind: str, ids: Sequence[str]) -> dict[str, frozenset[str]]:
+        """By id which groups were erased."""
+        ...
+
+    def drop_record(self, origin: str, kind: str, id: str) -> None:
+        """Take a record out of the current view and its counts."""
+        ...
+
+    def drop_derived(self, origin: str, id: str) -> None:
+        """Forget rows set aside and versions noted of a record."""
+        ...
+
+    def scrub(self) -> bool:
+        """Let nothing that was erased stay in journals or free space; False where somebody still reads: try again later."""
         ...
 
     def check(self) -> list[str]:

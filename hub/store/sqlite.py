@@ -23,7 +23,7 @@ from hub.note import parse_vkey
 from hub.reconcile.worklist import OPEN_STATES, Difference, Event, Point, Ref
 from hub.record import Leaf, Withheld
 from hub.store import engine
-from hub.store.base import Acked, Entry, Held, Known, Night, Notice, Pull, Quarantined, Scan, Series, Version
+from hub.store.base import Acked, Entry, Erased, Held, Known, Night, Notice, Pull, Quarantined, Scan, Series, Version
 
 VIEWS = ("chain", "series", "current", "tile")
 SEGMENT = 16
@@ -103,6 +103,15 @@ def versions(db: Database) -> None:
     db.execute(
         "CREATE TABLE version(code TEXT, feed TEXT, id TEXT, rev INTEGER NOT NULL, mark BLOB NOT NULL,"
         " PRIMARY KEY(code, feed, id)) WITHOUT ROWID"
+    )
+
+
+@schema()
+def erasures(db: Database) -> None:
+    """What was erased, so that nothing brings it back."""
+    db.execute(
+        "CREATE TABLE erased(origin TEXT, kind TEXT, id TEXT, groups TEXT NOT NULL, PRIMARY KEY(origin, kind, id))"
+        " WITHOUT ROWID"
     )
 
 
@@ -668,8 +677,34 @@ class SqliteStore:
         finally:
             into.close()
 
-    def scrub(self) -> None:
-        self._db().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    def put_erased(self, erased: Erased) -> None:
+        row = (erased.origin, erased.kind, erased.id, json.dumps(erased.groups))
+        self._write().execute("INSERT OR REPLACE INTO erased VALUES (?, ?, ?, ?)", row)
+
+    def erased(self, origin: str, kind: str, ids: Sequence[str]) -> dict[str, frozenset[str]]:
+        if not self._one("SELECT EXISTS(SELECT 1 FROM erased WHERE origin = ? AND kind = ?)", origin, kind)[0]:
+            return {}
+        rows = self._db().execute(
+            "SELECT erased.id, groups FROM json_each(?) CROSS JOIN erased ON origin = ? AND kind = ? AND erased.id = value",
+            (json.dumps(list(ids)), origin, kind),
+        )
+        return {id: frozenset(json.loads(groups)) for id, groups in rows}
+
+    def drop_record(self, origin: str, kind: str, id: str) -> None:
+        known, series = self.known(origin, kind, [id]).get(id), self._series(origin, kind, create=True)
+        if known is not None:
+            self._write().execute("DELETE FROM current WHERE series = ? AND id = ?", (series, id))
+            column = "standing" if known.op == "put" else "retracted"
+            self._write().execute(f"UPDATE series SET {column} = {column} - 1 WHERE id = ?", (series,))
+
+    def drop_derived(self, origin: str, id: str) -> None:
+        self._write().execute("DELETE FROM quarantine WHERE origin = ? AND id = ?", (origin, id))
+        self._write().execute("DELETE FROM version WHERE id = ?", (id,))
+
+    def scrub(self) -> bool:
+        # Freed pages are zeroed as they are freed (secure_delete); what is left lies in the journal.
+        row = self._db().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        return not row[0]
 
     def check(self) -> list[str]:
         return [row[0] for row in self._db().execute("PRAGMA integrity_check") if row[0] != "ok"]

@@ -11,7 +11,7 @@ from hub.merkle import leaf_hash
 from hub.note import parse_vkey
 from hub.reconcile.worklist import Difference, Event, Point, Ref
 from hub.record import Leaf, Withheld
-from hub.store.base import Acked, Entry, Known, Pull, Quarantined, Version
+from hub.store.base import Acked, Entry, Erased, Known, Pull, Quarantined, Version
 
 VKEY = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
 
@@ -214,6 +214,23 @@ class StoreContract:
         with store.transaction():
             store.drop_cosignatures(7)
         assert store.cosignatures() == [(7, "a", "w"), (7, "b", "y")]
+
+    def test_what_was_erased_is_remembered_and_its_traces_go(self, store):
+        with store.transaction():
+            store.put_erased(Erased("330483", "case/1", "a", ("facts",)))
+            store.put_erased(Erased("330483", "case/1", "a", ("facts", "party")))
+            store.put_versions("330483", "cases", [("a", Version(1, bytes(16))), ("b", Version(1, bytes(16)))])
+            store.set_current("330483", "case/1", [("a", Known(1, "put", bytes(16), 1)), ("b", Known(1, "put", None, 2))], 2, 0)
+        assert store.erased("330483", "case/1", ["a", "b"]) == {"a": frozenset({"facts", "party"})}
+        assert store.erased("330421", "case/1", ["a"]) == {}
+        with store.transaction():
+            store.drop_derived("330483", "a")
+            store.drop_record("330483", "case/1", "a")
+            store.drop_record("330483", "case/1", "never")
+        assert store.versions("330483", "cases", ["a", "b"]).keys() == {"b"}
+        assert store.known("330483", "case/1", ["a", "b"]).keys() == {"b"}
+        assert [(row.standing, row.retracted) for row in store.series()] == [(1, 0)]
+        assert store.scrub()
 
     def test_versions_are_kept_by_feed_and_record(self, store):
         one, two = Version(1, bytes(16)), Version(2, b"\xff" * 16)

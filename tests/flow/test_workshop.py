@@ -174,3 +174,4 @@ def test_without_workers_everything_is_done_here(rows):
     assert alone.receive(records, TAKEN) == local(records)
     assert alone.make(PLAN, KIND.name, {"330500": KEY}, rows).result() == ([None] * FEW, {})
     alone.close()
+    alone.close()
