@@ -214,48 +214,79 @@ class Served(Protocol):
     def bundle(self, index: int, width: int) -> bytes: ...
 
 
+class Replay:
+    """A ledger followed from its first entry: every chain and signature, and the tree under each signed checkpoint."""
+
+    def __init__(self, hub: str, key: VKey, trust: Trust | None) -> None:
+        """Without `trust` the first key of each origin is taken as found, and the report says so."""
+        self._hub, self._key, self._trust = hub, key, trust
+        self._chains: dict[str, Chain] = {}
+        self._tiles: dict[tuple[int, int], bytes] = {}
+        self._unpinned: set[str] = set()
+        self._records = self.size = 0
+
+    def _tile(self, level: int, n: int) -> bytes:
+        return self._tiles.get((level, n), b"")
+
+    def root(self, size: int) -> bytes:
+        """The root that the first `size` entries give; at most as many as were followed."""
+        return merkle.root(self._tile, size)
+
+    def proof(self, old: int, size: int) -> list[bytes]:
+        """The consistency proof between two sizes that were followed."""
+        return merkle.consistency(self._tile, old, size)
+
+    def advance(self, served: Served, progress: Callable[[int, int], None] | None = None) -> note.Checkpoint:
+        """Follow the ledger to the checkpoint served now; Tampered where anything fails, or it has shrunk or forked."""
+        raw = served.checkpoint()
+        checkpoint = note.open_checkpoint(raw, self._key)
+        if checkpoint.size < self.size:
+            raise Tampered(f"the ledger has shrunk from {self.size} to {checkpoint.size} entries", where="checkpoint")
+        while self.size < checkpoint.size:
+            bundle = self.size // GROUP
+            width = min(GROUP, checkpoint.size - bundle * GROUP)
+            notes = list(_unbundle(served.bundle(bundle, width), width))[self.size - bundle * GROUP :]
+            for index, each in enumerate(notes, self.size):
+                origin, free, count = _follow(self._hub, each, index, self._chains, self._trust)
+                self._unpinned |= {origin} if free else set()
+                self._records += count
+            self._tiles.update(merkle.grow(self.size, [merkle.leaf_hash(each) for each in notes], self._tile))
+            self.size += len(notes)
+            if progress:
+                progress(self.size, checkpoint.size)
+        if self.root(checkpoint.size) != checkpoint.root:
+            raise Tampered("the entries do not hash to the signed root", where="checkpoint")
+        return checkpoint
+
+    def report(self, checkpoint: note.Checkpoint) -> Report:
+        """What was proved by following the ledger to this checkpoint, and what was not."""
+        found = Report(size=checkpoint.size, root=b64(checkpoint.root), records=self._records)
+        found.origins = {origin: chain.seq for origin, chain in sorted(self._chains.items())}
+        found.proved = [
+            f"the checkpoint of {checkpoint.size} entries is signed by {self._key.handle}, and the entries hash to its root",
+            f"{len(self._chains)} origins: no gap, no rewrite, each entry signed by exactly the keys in force",
+            f"{found.records} records are counted by signed batches",
+        ]
+        found.unproven = [
+            "that a record is true",
+            "that this is the newest checkpoint: compare with witnesses or other partners",
+        ]
+        found.unproven += [
+            f"what {origin} says in its entries {first} to {last}: it disowned them"
+            for origin, chain in sorted(self._chains.items())
+            for first, last in chain.voids
+        ]
+        if self._unpinned:
+            found.unproven.append(f"whose the first keys are (not pinned): {', '.join(sorted(self._unpinned))}")
+        return found
+
+
 def verify(
     served: Served, hub: str, key: VKey, trust: Trust | None, progress: Callable[[int, int], None] | None = None
 ) -> Report:
-    """Replay a ledger from its first entry: every chain and signature, and the tree under the signed checkpoint.
-
-    Without `trust` the first key of each origin is taken as found, and the report says so. Tampered where anything fails.
-    """
-    raw = served.checkpoint()
-    checkpoint = note.open_checkpoint(raw, key)
-    chains: dict[str, Chain] = {}
-    tiles: dict[tuple[int, int], bytes] = {}
-    report = Report(size=checkpoint.size, root=b64(checkpoint.root))
-    unpinned = set()
-    for first in range(0, checkpoint.size, GROUP):
-        width = min(GROUP, checkpoint.size - first)
-        notes = list(_unbundle(served.bundle(first // GROUP, width), width))
-        for index, each in enumerate(notes, first):
-            unpinned |= _follow(hub, each, index, chains, trust, report)
-        hashes = [merkle.leaf_hash(each) for each in notes]
-        tiles.update(merkle.grow(first, hashes, lambda level, n: tiles.get((level, n), b"")))
-        if progress:
-            progress(first + width, checkpoint.size)
-    if merkle.root(lambda level, n: tiles.get((level, n), b""), checkpoint.size) != checkpoint.root:
-        raise Tampered("the entries do not hash to the signed root", where="checkpoint")
-    report.origins = {origin: chain.seq for origin, chain in sorted(chains.items())}
-    report.proved = [
-        f"the checkpoint of {checkpoint.size} entries is signed by {key.handle}, and the entries hash to its root",
-        f"{len(chains)} origins: no gap, no rewrite, each entry signed by exactly the keys in force",
-        f"{report.records} records are counted by signed batches",
-    ]
-    report.unproven = [
-        "that a record is true",
-        "that this is the newest checkpoint: compare with witnesses or other partners",
-    ]
-    report.unproven += [
-        f"what {origin} says in its entries {first} to {last}: it disowned them"
-        for origin, chain in sorted(chains.items())
-        for first, last in chain.voids
-    ]
-    if unpinned:
-        report.unproven.append(f"whose the first keys are (not pinned): {', '.join(sorted(unpinned))}")
-    return report
+    """Replay a ledger from its first entry; Tampered where anything fails."""
+    replay = Replay(hub, key, trust)
+    return replay.report(replay.advance(served, progress))
 
 
 def _unbundle(raw: bytes, width: int) -> Iterator[bytes]:
@@ -269,8 +300,9 @@ def _unbundle(raw: bytes, width: int) -> Iterator[bytes]:
 
 
 def _follow(
-    hub: str, raw: bytes, index: int, chains: dict[str, Chain], trust: Trust | None, report: Report
-) -> set[str]:
+    hub: str, raw: bytes, index: int, chains: dict[str, Chain], trust: Trust | None
+) -> tuple[str, bool, int]:
+    """Advance the chain of an entry's origin; gives the origin, whether its first key was taken as found, and the records."""
     try:
         parsed = note.parse(raw)
         entry = batch.parse(hub, parsed.text)
@@ -281,8 +313,7 @@ def _follow(
         chains[entry.origin] = chain.follow(entry, parsed, pin=batch.text_hash(parsed.text) if free else first)
     except HubError as error:
         raise Tampered(f"entry {index} does not hold: {error}", where="ledger") from error
-    report.records += entry.count if isinstance(entry, Batch) else 0
-    return {entry.origin} if free else set()
+    return entry.origin, free, entry.count if isinstance(entry, Batch) else 0
 
 
 # --- one record's evidence ---

@@ -48,6 +48,7 @@ from hub.reconcile.deadlines import STATES, due_list, rule_named, told_by_rule, 
 from hub.reconcile.worklist import Difference
 from hub.reports import csv_of, table, xlsx_of
 from hub.settings import Settings
+from hub.watch import Watch
 from hub.web.witness import create_witness
 from hub.wire import OpenLedger
 from hub.witness import check_fork
@@ -1081,6 +1082,45 @@ def verify(
             trust = table.get
         report = audit.verify(OpenLedger(url), key.name, key, trust)
     _tell_report(report, json_)
+
+
+@main.command()
+@click.argument("urls", nargs=-1, required=True)
+@click.option("--trust", "pins", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=True,
+              help="The ledger's trust file (`keys export` prints it).")  # fmt: skip
+@click.option("--view", "views", multiple=True, type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              help="A checkpoint found elsewhere, such as a node's copy-head/checkpoint; read anew each round.")  # fmt: skip
+@click.option("--every", type=click.IntRange(5, 86_400), default=60, show_default=True, help="Seconds between rounds.")
+@click.option("--once", is_flag=True, help="One round.")
+@as_json
+def watch(urls: tuple[str, ...], pins: Path, views: tuple[Path, ...], every: int, once: bool, json_: bool) -> None:
+    """Follow one ledger at one or more open addresses: verify each new entry, compare all views. Exit 5 on tampering.
+
+    A fork's proof is written to fork.json in the folder this runs in.
+    """
+    trust = evidence.read_trust(pins.read_bytes())
+    watching = Watch(trust, {url: OpenLedger(url) for url in urls})
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    code = 0
+    while not stopped.is_set():
+        states = set()
+        for told in watching.round({str(path): path.read_bytes() for path in views}):
+            states.add(told.state)
+            if json_:
+                click.echo(json.dumps({"where": told.where, "state": told.state, "what": told.what}, ensure_ascii=False))
+            else:
+                out.print(f"{told.state:9} {told.where}: {told.what}", markup=False, highlight=False, soft_wrap=True)
+            if told.proof:
+                replace_file(Path("fork.json"), told.proof)
+        if "tampered" in states:
+            sys.exit(5)
+        code = 6 if states == {"away"} else 0
+        if once:
+            break
+        stopped.wait(every)
+    sys.exit(code)
 
 
 # --- a partner's node ---

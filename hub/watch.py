@@ -1,0 +1,94 @@
+"""Following ledgers from outside: each new entry verified, and every view of one ledger held against the others.
+
+A view is any signed checkpoint of the ledger, wherever it was found: another address, a witness's, a node's copy-head file.
+Rule 1. Nobody has to be a member: open tiles and the ledger's key are enough. Rule 2. Two views that contradict each other are
+a fork, told with the proof. Rule 3. An address that does not answer is said to be away; it is no proof of anything.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from hub import note
+from hub.audit import Replay, Served
+from hub.errors import HubError, Tampered, Unreachable
+from hub.evidence import TrustFile
+from hub.witness import fork_of
+
+
+class Told(NamedTuple):
+    """One thing seen in one round: where, `ok`, `grown`, `away` or `tampered`, and in words; `proof` shows a fork."""
+
+    where: str
+    state: str
+    what: str
+    proof: bytes = b""
+
+
+class Watch:
+    """Follows one ledger at several addresses; `served` are these by their names."""
+
+    def __init__(self, trust: TrustFile, served: Mapping[str, Served]) -> None:
+        self._trust, self._served = trust, served
+        self._replays = {name: Replay(trust.hub, trust.log, trust.pins.get) for name in served}
+        self._raw: dict[str, bytes] = {}
+
+    def round(self, views: Mapping[str, bytes] | None = None) -> Iterator[Told]:
+        """Look at each address once, then hold every view against the longest ledger followed."""
+        for name, served in self._served.items():
+            yield self._look(name, served)
+        longest = max(self._replays, key=lambda name: self._replays[name].size)
+        for name, raw in {**self._raw, **(views or {})}.items():
+            if name != longest:
+                told = self._compare(longest, name, raw)
+                if told is not None:
+                    yield told
+
+    def _look(self, name: str, served: Served) -> Told:
+        replay = self._replays[name]
+        before = replay.size
+        try:
+            raw = served.checkpoint()
+            checkpoint = replay.advance(_Held(served, raw))
+            self._raw[name] = raw
+        except Unreachable as error:
+            return Told(name, "away", error.what)
+        except Tampered as error:
+            return Told(name, "tampered", str(error))
+        except HubError as error:
+            return Told(name, "tampered", f"what is served is no checkpoint of this ledger: {error.what}")
+        by = sorted(self._trust.policy.signed_by(note.parse(raw)))
+        witnessed = f", cosigned by {', '.join(by)}" if by else ""
+        grown = checkpoint.size - before
+        return Told(name, "grown" if grown else "ok", f"{checkpoint.size} entries, {grown} new, all verified{witnessed}")
+
+    def _compare(self, longest: str, name: str, raw: bytes) -> Told | None:
+        """A view against the ledger followed furthest; None where they agree."""
+        replay, ours = self._replays[longest], self._raw.get(longest)
+        try:
+            seen = note.open_checkpoint(raw, self._trust.log)
+        except HubError as error:
+            return Told(name, "tampered", f"not a checkpoint of this ledger: {error.what}")
+        if ours is None:
+            return None
+        held = note.open_checkpoint(ours, self._trust.log)
+        if seen.size > replay.size:
+            return Told(name, "tampered", f"shows {seen.size} entries where {longest} serves {replay.size}: it went back, or "
+                        "keeps entries from you")  # fmt: skip
+        if replay.root(seen.size) == seen.root:
+            return None
+        extra = () if seen.size == held.size else (replay.root(seen.size), replay.proof(seen.size, held.size))
+        proof = fork_of(self._trust.hub, raw, ours, *extra)
+        return Told(name, "tampered", f"{name} and {longest} were shown two trees of {seen.size} entries", proof)
+
+
+class _Held:
+    """A served ledger with the checkpoint that was fetched already."""
+
+    def __init__(self, served: Served, raw: bytes) -> None:
+        self._served, self._raw = served, raw
+
+    def checkpoint(self) -> bytes:
+        return self._raw
+
+    def bundle(self, index: int, width: int) -> bytes:
+        return self._served.bundle(index, width)
