@@ -41,8 +41,11 @@ def test_a_quorum_of_pulls_witnesses_the_ledger_and_growth_ends_it(tmp_path):
         assert state(made) | {"witnesses": 0} == {
             "quorum": 2, "size": size, "by": [A, B], "since": None, "witnesses": 0,
         }  # fmt: skip
+        served = made.nodes[C]._client.get("/ledger/checkpoint").body
+        assert made.policy().signed_by(note.parse(served)).keys() == {A, B}, "what is served carries them"
         made.clock.at += timedelta(hours=1)
         grow(made)
+        assert made.nodes[C]._client.get("/ledger/checkpoint").body == made.hub.ledger.checkpoint()[0]
         assert state(made)["size"] == size and state(made)["since"] == "2026-11-22T18:00:00+08:00"
 
 
