@@ -226,6 +226,8 @@ class Chain:
                 raise KeyRefused(f"not the first key/v1 that the framework pins for {self.origin}")
         elif keys_hash(entry.keys) != self.next:
             raise KeyRefused(f"the key lines are not those that {self.origin} announced as `next`")
+        elif self.custody == "self" and entry.custody != "self":
+            raise KeyRefused(f"{self.origin} signs for itself, and nobody takes that over from it")
 
 
 def first_key(
@@ -238,12 +240,17 @@ def first_key(
 
 
 def next_key(
-    hub: str, chain: Chain, signers: Sequence[Signer], following: Sequence[VKey], time: str, void_from: int = 0
-) -> bytes:
-    """The signed key/v1 by which the keys announced before come into force, announcing the hash of the following ones."""
-    keys = tuple(each.vkey for each in signers)
-    seq, custody = chain.seq + 1, chain.custody
-    entry = KeyEntry(chain.origin, seq, chain.prev, custody, keys, keys_hash(following), time, void_from)
+    hub: str, chain: Chain, signers: Sequence[Signer], following: Sequence[VKey], time: str, void_from: int = 0,
+    custody: str | None = None,
+) -> bytes:  # fmt: skip
+    """The signed key/v1 by which the keys announced before come into force, announcing the hash of the following ones.
+
+    With `custody` the chain passes into that.
+    """
+    keys, seq = tuple(each.vkey for each in signers), chain.seq + 1
+    entry = KeyEntry(
+        chain.origin, seq, chain.prev, custody or chain.custody, keys, keys_hash(following), time, void_from
+    )
     return note.sign(entry.text(hub), signers)
 
 

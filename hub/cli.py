@@ -372,6 +372,24 @@ def _say_rotated(found: dict[str, Any], json_: bool) -> None:
     say(found, json_, lambda: out.print(line, markup=False, highlight=False, soft_wrap=True))
 
 
+@keys_group.command("hand-over")
+@click.argument("origin")
+@click.option("--to", "vkey", required=True, help="The batch key of the city's node (its `partner init` prints it).")
+@click.option("--out", "path", type=click.Path(path_type=Path), required=True, help="The file for the city; it is secret.")
+@data_option
+@config_option
+def keys_hand_over(origin: str, vkey: str, path: Path, data: Path | None, config: Path) -> None:
+    """Give a city in the hub's custody its chain: announce its key, and write what its node goes on with."""
+    with opened_hub(loaded(config, data)) as hub:
+        found = hub.hand_over(origin, vkey)
+        write_private(path, json.dumps(found, indent=1).encode())
+    out.print(
+        f"{path}: bring it to the city by a way nobody else reads. Then, in framework.yaml, {origin}: custody: self, "
+        f"first_key: {found['first_key']}, and its http_keys; restart `serve`; the city pulls and runs `partner take-over`.",
+        markup=False, highlight=False, soft_wrap=True,
+    )  # fmt: skip
+
+
 @keys_group.command("revoke")
 @click.argument("key")
 @click.option("--reason", type=click.Choice(["stolen", "lost", "replaced", "left"]), required=True)
@@ -1201,6 +1219,7 @@ def partner_init(
             "witnesses:",
             "  quorum: 1   # more than half of the keys",
             f'  keys: [{{name: "{origin}", vkey: "{made["witness_key"]}"}}]',
+            f"To take over a chain that the hub signs now: `keys hand-over {origin} --to {made['batch_key']}` at the hub.",
         )
     )
     say(made, json_, lambda: out.print(
@@ -1280,6 +1299,22 @@ def partner_verify(mend: bool, data: Path, passphrase: str, config: Path, json_:
             ]
     _tell_report(report, json_, **done)
     sys.exit(5 if report.problems else 0)
+
+
+@partner_group.command("take-over")
+@click.argument("given", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@node_option
+@phrase_option
+@config_option
+@as_json
+def partner_take_over(given: Path, data: Path, passphrase: str, config: Path, json_: bool) -> None:
+    """Go on with the chain that the hub signed for this city, by the file its `keys hand-over` wrote. Safe to repeat."""
+    document, _ = evidence.load(given)
+    with _node(data, passphrase, config) as (node, _):
+        node.pull()
+        node.take_over(document)
+        found = node.push()
+    say(found, json_, lambda: out.print(f"{node.origin} signs for itself from seq {found['seq']} on; delete {given}"))
 
 
 @partner_group.command("rotate")

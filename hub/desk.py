@@ -197,7 +197,7 @@ class Desk:
         if first is None:
             return None
         entry = batch.parse(self.ledger.hub, note.parse(first.note).text)
-        return Pin(first.text_hash, entry.custody) if isinstance(entry, batch.KeyEntry) else None
+        return Pin(first.text_hash, self.ledger.chain(origin).custody) if isinstance(entry, batch.KeyEntry) else None
 
     def evidence(self, owner: str, kind: str, origin: str, id: str) -> dict[str, Any]:
         """The evidence bundle of a record's current revision, cut to what this partner may see."""
@@ -235,7 +235,11 @@ class Desk:
         assert held.raw is not None and entry.first is not None
         hashes = [x.hash or merkle.leaf_hash(x.raw or b"") for x in store.leaves(entry.first, entry.count)]
         index = held.number - entry.first
-        custody = self.ledger.chain(entry.origin).custody
+        # Whose hands signed: as the key entry says that was in force for this batch, not the one in force now.
+        signed = batch.parse(self.ledger.hub, note.parse(entry.note).text)
+        in_force = store.find(signed.keys) if isinstance(signed, Batch) else None
+        key_entry = batch.parse(self.ledger.hub, note.parse(in_force.note).text) if in_force else None
+        custody = key_entry.custody if isinstance(key_entry, batch.KeyEntry) else ""
         return {
             "bundle": f"{self.ledger.hub}/{BUNDLE}",
             "record": held.raw.decode(),

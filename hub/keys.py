@@ -187,24 +187,27 @@ class KeyRing:
         return note.signer(info["name"], private, _TYPES.get(role, note.ED25519))
 
     def rotate(self, origin: str, chain: batch.Chain, publish: Callable[[bytes], object], hub: str, time: str,
-               void_from: int = 0) -> VKey:  # fmt: skip
+               void_from: int = 0, to: VKey | None = None) -> VKey:  # fmt: skip
         """Bring an origin's `next` key into force: `publish` puts the key/v1 onto its ledger; gives the key then in force.
 
         The key that was in force is put away under `old/`. Interrupted anywhere, the same call goes on: what the chain says
         is in force decides. A thief of the current key has no `next` key, and without it no key/v1 is taken.
+        With `to` that key of somebody else is announced as the next one, and none is made here.
         """
         if self._path("batch", origin, "next").exists():
             coming = self.signer("batch", origin, "next")
             if coming.vkey not in chain.keys:
-                following = self.create("batch", origin, f"{hub}/{origin}", "following")
-                publish(batch.next_key(hub, chain, [coming], [following.vkey], time, void_from))
+                following = to or self.create("batch", origin, f"{hub}/{origin}", "following").vkey
+                publish(batch.next_key(hub, chain, [coming], [following], time, void_from))
             # A crash here: the ledger has the new key in force, and the files say so once they are moved.
             self._put_away(origin, keep=coming.vkey)
         else:
             # Either a call before this one came that far, or the next key is in a safe.
             coming = self.signer("batch", origin)
             path = self._path("batch", origin, "following")
-            announced = path.exists() and batch.keys_hash([self.signer("batch", origin, "following").vkey])
+            own = self.signer("batch", origin, "following").vkey if path.exists() else None
+            expected = to or own
+            announced = batch.keys_hash([expected]) if expected else None
             if coming.vkey not in chain.keys or announced != chain.next:
                 raise KeyRefused(f"no next key of {origin}", where=str(self._folder / "next"),
                                  mend="bring the keys/next folder back from its offline storage")  # fmt: skip
@@ -229,6 +232,20 @@ class KeyRing:
         target.unlink(missing_ok=True)
         write_private(target, json.dumps(info, indent=1).encode())
         path.unlink()
+
+    def keep_taken_over(self, origin: str, first_key: str, id_key: bytes) -> None:
+        """Keep what a chain begun elsewhere goes on with: its first key's pin, and what its record ids are made with."""
+        sealed = b64(self.secrets().vault().seal(id_key, f"id-key/{origin}".encode()))
+        write_private(self._folder / f"taken-over.{origin}.json",
+                      json.dumps({"first_key": first_key, "id_key": sealed}).encode())  # fmt: skip
+
+    def taken_over(self, origin: str) -> tuple[str, bytes] | None:
+        """The first key's pin and the id key of a chain that was taken over; None where this node began its own."""
+        path = self._folder / f"taken-over.{origin}.json"
+        if not path.exists():
+            return None
+        kept = _fields(path, read_private(path), "first_key", "id_key")
+        return kept["first_key"], self.secrets().vault().open(unb64(kept["id_key"]), f"id-key/{origin}".encode())
 
     def first_note(self, hub: str, origin: str, custody: str, time: str) -> bytes:
         """The signed first key/v1 of an origin; made once with its keys and kept, so that its hash can be pinned."""

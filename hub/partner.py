@@ -97,7 +97,7 @@ def init(folder: Path, node: NodeFile, ring: KeyRing, now: Clock) -> dict[str, s
     if not (folder / "node.json").exists():
         write_private(folder / "node.json", json.dumps(asdict(node), indent=1).encode())
     return {"code": origin, "custody": "self", "first_key": pin_of(first), "http_key": str(http.vkey),
-            "witness_key": str(cosigner.vkey)}  # fmt: skip
+            "witness_key": str(cosigner.vkey), "batch_key": str(ring.signer("batch", origin).vkey)}  # fmt: skip
 
 
 class _PageSeal(ReaderSeal):
@@ -172,7 +172,12 @@ class Node:
         self.own_store: Store = SqliteStore(folder / "own" / "store.db", secrets.vault())
         self.copy_store: Store = SqliteStore(folder / "copy" / "store.db", secrets.vault())
         self._pins = json.loads(self.copy_store.get(_PINS) or "{}") | {"hub": [card.hub_first_key, "self"]}
-        own_pin = pin_of(ring.first_note(card.hub, self.origin, "self", now().isoformat(timespec="seconds")))
+        self._taken = ring.taken_over(self.origin)
+        own_pin = (
+            self._taken[0]
+            if self._taken
+            else pin_of(ring.first_note(card.hub, self.origin, "self", now().isoformat(timespec="seconds")))
+        )
         self.own = Ledger(
             self.own_store, HeadFile(folder / "own-head" / "checkpoint"), PlainSeal(f"{card.hub}/{self.origin}/own"),
             card.hub, lambda origin: Pin(own_pin, "self") if origin == self.origin else None,
@@ -205,7 +210,7 @@ class Node:
         if not self.own.chain(origin).keys:
             first = self._ring.first_note(self.hub, origin, "self", self._now().isoformat(timespec="seconds"))
             self.own.append([Submission(first, None)])
-        id_key = self._secrets.id_key(origin)
+        id_key = self._taken[1] if self._taken else self._secrets.id_key(origin)
         return Issuer(
             self.own, origin, lambda: [self._ring.signer("batch", origin)], id_key, self.digest_key, self._now
         )
@@ -233,6 +238,36 @@ class Node:
                 leaves = [self._stored(held) for held in self.copy_store.leaves(entry.first, entry.count)]
             self.own.append([Submission(entry.note, leaves)])
             seq += 1
+
+    def take_over(self, given: Mapping[str, str]) -> None:
+        """Go on with the chain that the hub signed for this city: `given` is what its `keys hand-over` wrote.
+
+        The copy must hold the whole chain (pull first), and the framework must say `custody: self` by then, so that the hub
+        adds nothing more. Interrupted anywhere, the same call goes on.
+        """
+        chain, key = self.copy.chain(self.origin), self._ring.signer("batch", self.origin)
+        if (given.get("hub"), given.get("origin")) != (self.hub, self.origin):
+            raise ConfigError([f"not a hand-over of {self.origin} by {self.hub}"])
+        if key.vkey not in chain.keys and batch.keys_hash([key.vkey]) != chain.next:
+            raise KeyRefused(f"the chain of {self.origin} does not announce this node's key",
+                             mend=f"the hub's operator runs `keys hand-over {self.origin} --to {key.vkey}`; then pull")  # fmt: skip
+        if self._taken is None:
+            if self.own_store.size():
+                raise HubError("this node has signed a chain of its own", where=str(self.folder),
+                               mend="take over with a new node, made by `partner init`")  # fmt: skip
+            self._ring.keep_taken_over(self.origin, given["first_key"], unb64(given["id_key"], 32, "id_key"))
+            self._taken = self._ring.taken_over(self.origin)
+            assert self._taken is not None
+            pin = Pin(self._taken[0], "self")
+            self.own.trust = lambda origin: pin if origin == self.origin else None
+        self._take_over()
+        own = self.own.chain(self.origin)
+        if own.custody != "self":
+            with self.own_store.transaction():
+                self.own_store.put(_PUSHED, str(own.seq))
+            following, time = self._ring.signer("batch", self.origin, "next"), self._now().isoformat(timespec="seconds")
+            raw = batch.next_key(self.hub, own, [key], [following.vkey], time, custody="self")
+            self.own.append([Submission(raw, None)])
 
     # --- push ---
 
