@@ -250,7 +250,7 @@ class Node:
             raise ConfigError([f"not a hand-over of {self.origin} by {self.hub}"])
         if key.vkey not in chain.keys and batch.keys_hash([key.vkey]) != chain.next:
             raise KeyRefused(f"the chain of {self.origin} does not announce this node's key",
-                             mend=f"the hub's operator runs `keys hand-over {self.origin} --to {key.vkey}`; then pull")  # fmt: skip
+                             mend=f"run `keys hand-over {self.origin} --to {key.vkey}` at the hub; pull")  # fmt: skip
         if self._taken is None:
             if self.own_store.size():
                 raise HubError("this node has signed a chain of its own", where=str(self.folder),
