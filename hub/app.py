@@ -243,14 +243,14 @@ class Hub:
         if wrong:
             raise ConfigError(wrong)
 
-    def rotate(self, origin: str, void_from: int = 0) -> str:
+    def rotate(self, origin: str, void_from: int = 0, second: bool | None = None) -> str:
         """Bring the `next` key of an origin in the hub's custody into force; gives its vkey."""
         if origin != HUB and origin not in self.custodial():
             raise HubError(f"{origin} signs for itself", mend="its own node rotates its key: `partner rotate`")
         self.issuer(origin)
         found = self._ring.rotate(
             origin, self.ledger.chain(origin), lambda raw: self.ledger.append([Submission(raw, None)]),
-            self.settings.hub.name, stamp(self.now()), void_from,
+            self.settings.hub.name, stamp(self.now()), void_from, second=second,
         )  # fmt: skip
         self._issuers.pop(origin, None)
         return str(found)
@@ -351,7 +351,7 @@ class Hub:
                 self.ledger.append([Submission(first, None)])
             id_key = self._secrets.id_key(origin)
             self._issuers[origin] = Issuer(
-                self.ledger, origin, lambda: [self._ring.signer("batch", origin)], id_key, self._secrets.digest_key, self.now
+                self.ledger, origin, lambda: self._ring.signers(origin), id_key, self._secrets.digest_key, self.now
             )
         return self._issuers[origin]
 

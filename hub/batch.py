@@ -152,9 +152,9 @@ def _parse_key(lines: _Lines, origin: str, seq: int, prev: str) -> KeyEntry:
         raise RecordError("custody is custodial or self", where="entry")
     keys = []
     while lines.more("key"):
-        keys.append(note.parse_vkey(lines.take("key")))
-    if not keys or len({key.raw for key in keys}) != len(keys):
-        raise RecordError("no key line, or one key twice", where="entry")
+        keys.append(note.parse_vkey(lines.take("key"), note.ED25519, note.PRIVATE))
+    if not keys or len({key.raw for key in keys}) != len(keys) or keys[0].type != note.ED25519:
+        raise RecordError("no key line, one key twice, or no Ed25519 key first", where="entry")
     following = _hash(lines.take("next"), "next")
     void = note.number(lines.take("void-from"), "void-from") if lines.more("void-from") else None
     if void is not None and not 1 < void < seq:

@@ -354,16 +354,23 @@ void_option = click.option(
 )  # fmt: skip
 
 
+sm2_option = click.option(
+    "--sm2/--no-sm2", "second", default=None,
+    help="Announce an SM2 key beside the next one, or none; it comes into force with the rotation after this one.",
+)  # fmt: skip
+
+
 @keys_group.command("rotate")
 @click.argument("origin")
 @void_option
+@sm2_option
 @data_option
 @config_option
 @as_json
-def keys_rotate(origin: str, void_from: int, data: Path | None, config: Path, json_: bool) -> None:
+def keys_rotate(origin: str, void_from: int, second: bool | None, data: Path | None, config: Path, json_: bool) -> None:
     """Bring an origin's next key into force; its folder keys/next must be back from where it is kept. Safe to repeat."""
     with opened_hub(loaded(config, data)) as hub:
-        found = {"origin": origin, "vkey": hub.rotate(origin, void_from)}
+        found = {"origin": origin, "vkey": hub.rotate(origin, void_from, second)}
     _say_rotated(found, json_)
 
 
@@ -1319,14 +1326,15 @@ def partner_take_over(given: Path, data: Path, passphrase: str, config: Path, js
 
 @partner_group.command("rotate")
 @void_option
+@sm2_option
 @node_option
 @phrase_option
 @config_option
 @as_json
-def partner_rotate(void_from: int, data: Path, passphrase: str, config: Path, json_: bool) -> None:
+def partner_rotate(void_from: int, second: bool | None, data: Path, passphrase: str, config: Path, json_: bool) -> None:
     """Bring this city's next key into force, and push it. Safe to repeat."""
     with _node(data, passphrase, config) as (node, _):
-        found = {"origin": node.origin, "vkey": node.rotate(void_from)} | node.push()
+        found = {"origin": node.origin, "vkey": node.rotate(void_from, second)} | node.push()
     _say_rotated(found, json_)
 
 

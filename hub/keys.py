@@ -21,12 +21,13 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
-from hub import batch, note
+from hub import batch, note, sm2
 from hub.canonical import b64, unb64
 from hub.errors import KeyRefused
 from hub.note import Signer, VKey
 
-ROLES = ("ledger", "batch", "http", "witness")
+SM2_ROLE = "sm2"
+ROLES = ("ledger", "batch", SM2_ROLE, "http", "witness")
 _TYPES = {"witness": note.COSIGNATURE}
 
 
@@ -162,12 +163,17 @@ class KeyRing:
         path = self._path(role, owner, state)
         if path.exists():
             return self.signer(role, owner, state)
-        made = note.signer(name, Ed25519PrivateKey.generate(), _TYPES.get(role, note.ED25519))
-        pem = made.private.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.BestAvailableEncryption(self._passphrase),
-        ).decode()
+        if role == SM2_ROLE:
+            text, private = sm2.generate(self._passphrase)
+            made, pem = note.sm2_signer(name, private), text.decode()
+        else:
+            fresh = Ed25519PrivateKey.generate()
+            made = note.signer(name, fresh, _TYPES.get(role, note.ED25519))
+            pem = fresh.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.BestAvailableEncryption(self._passphrase),
+            ).decode()
         info = {"name": name, "owner": owner, "role": role, "state": state, "vkey": str(made.vkey), "pem": pem}
         write_private(path, json.dumps(info, indent=1).encode())
         return made
@@ -178,6 +184,8 @@ class KeyRing:
         if not path.exists():
             raise KeyRefused(f"no {role} key of {owner}", where=str(path), mend="run `python3 run.py keys init`")
         info = _fields(path, read_private(path), "name", "pem")
+        if role == SM2_ROLE:
+            return note.sm2_signer(info["name"], sm2.Sm2Private(info["pem"].encode(), self._passphrase))
         try:
             private = serialization.load_pem_private_key(info["pem"].encode(), self._passphrase)
         except ValueError as error:
@@ -186,46 +194,60 @@ class KeyRing:
             raise KeyRefused("not an Ed25519 key", where=str(path))
         return note.signer(info["name"], private, _TYPES.get(role, note.ED25519))
 
-    def rotate(self, origin: str, chain: batch.Chain, publish: Callable[[bytes], object], hub: str, time: str,
-               void_from: int = 0, to: VKey | None = None) -> VKey:  # fmt: skip
-        """Bring an origin's `next` key into force: `publish` puts the key/v1 onto its ledger; gives the key then in force.
+    def signers(self, origin: str, state: str = "current") -> list[Signer]:
+        """All keys that sign an origin's entries: its Ed25519 key, and its SM2 key where it has one."""
+        second = self._path(SM2_ROLE, origin, state).exists()
+        return [self.signer(role, origin, state) for role in (("batch", SM2_ROLE) if second else ("batch",))]
 
-        The key that was in force is put away under `old/`. Interrupted anywhere, the same call goes on: what the chain says
+    def _make(self, origin: str, name: str, state: str, *, second: bool) -> list[Signer]:
+        return [self.create(role, origin, name, state) for role in (("batch", SM2_ROLE) if second else ("batch",))]
+
+    def rotate(self, origin: str, chain: batch.Chain, publish: Callable[[bytes], object], hub: str, time: str,
+               void_from: int = 0, to: VKey | None = None, second: bool | None = None) -> VKey:  # fmt: skip
+        """Bring an origin's `next` keys into force: `publish` puts the key/v1 onto its ledger; gives the first key in force.
+
+        The keys that were in force are put away under `old/`. Interrupted anywhere, the same call goes on: what the chain says
         is in force decides. A thief of the current key has no `next` key, and without it no key/v1 is taken.
-        With `to` that key of somebody else is announced as the next one, and none is made here.
+        With `to` that key of somebody else is announced as the next one, and none is made here. `second` says whether an SM2
+        key is among the following ones (unless told, as it is now).
         """
         if self._path("batch", origin, "next").exists():
-            coming = self.signer("batch", origin, "next")
-            if coming.vkey not in chain.keys:
-                following = to or self.create("batch", origin, f"{hub}/{origin}", "following").vkey
-                publish(batch.next_key(hub, chain, [coming], [following], time, void_from))
-            # A crash here: the ledger has the new key in force, and the files say so once they are moved.
-            self._put_away(origin, keep=coming.vkey)
+            coming = self.signers(origin, "next")
+            if coming[0].vkey not in chain.keys:
+                second = len(coming) > 1 if second is None else second
+                name = f"{hub}/{origin}"
+                following = [to] if to else [x.vkey for x in self._make(origin, name, "following", second=second)]
+                publish(batch.next_key(hub, chain, coming, following, time, void_from))
+            # A crash here: the ledger has the new keys in force, and the files say so once they are moved.
+            self._put_away(origin, keep=coming[0].vkey)
         else:
-            # Either a call before this one came that far, or the next key is in a safe.
-            coming = self.signer("batch", origin)
-            path = self._path("batch", origin, "following")
-            own = self.signer("batch", origin, "following").vkey if path.exists() else None
-            expected = to or own
-            announced = batch.keys_hash([expected]) if expected else None
-            if coming.vkey not in chain.keys or announced != chain.next:
+            # Either a call before this one came that far, or the next keys are in a safe.
+            coming = self.signers(origin)
+            here = self._path("batch", origin, "following").exists()
+            expected = [to] if to else [x.vkey for x in self.signers(origin, "following")] if here else []
+            announced = batch.keys_hash(expected) if expected else None
+            if coming[0].vkey not in chain.keys or announced != chain.next:
                 raise KeyRefused(f"no next key of {origin}", where=str(self._folder / "next"),
                                  mend="bring the keys/next folder back from its offline storage")  # fmt: skip
-        self._relabel(origin, "following", "next")
-        return coming.vkey
+        for role in (SM2_ROLE, "batch"):
+            self._relabel(role, origin, "following", "next")
+        return coming[0].vkey
 
     def _put_away(self, origin: str, keep: VKey) -> None:
-        """Current key to old/, next key to its place; nothing where that is done already."""
+        """Current keys to old/, next keys to their place; nothing where that is done already."""
         current = self._path("batch", origin, "current")
         if current.exists() and self.signer("batch", origin).vkey != keep:
             old = self._folder / "old"
             old.mkdir(mode=0o700, exist_ok=True)
-            os.replace(current, old / f"batch.{origin}.{self.signer('batch', origin).vkey.id.hex()}.key")
-        self._relabel(origin, "next", "current")
+            # The first key last: by it the same call knows whether this was done.
+            for signer, role in reversed(list(zip(self.signers(origin), ("batch", SM2_ROLE), strict=False))):
+                os.replace(self._path(role, origin, "current"), old / f"{role}.{origin}.{signer.vkey.id.hex()}.key")
+        for role in (SM2_ROLE, "batch"):
+            self._relabel(role, origin, "next", "current")
 
-    def _relabel(self, origin: str, state: str, new: str) -> None:
+    def _relabel(self, role: str, origin: str, state: str, new: str) -> None:
         """A key file to its place of another state; the state written in it is for `keys list` alone."""
-        path, target = self._path("batch", origin, state), self._path("batch", origin, new)
+        path, target = self._path(role, origin, state), self._path(role, origin, new)
         if not path.exists():
             return
         info = json.loads(read_private(path)) | {"state": new}
@@ -247,15 +269,18 @@ class KeyRing:
         kept = _fields(path, read_private(path), "first_key", "id_key")
         return kept["first_key"], self.secrets().vault().open(unb64(kept["id_key"]), f"id-key/{origin}".encode())
 
-    def first_note(self, hub: str, origin: str, custody: str, time: str) -> bytes:
-        """The signed first key/v1 of an origin; made once with its keys and kept, so that its hash can be pinned."""
+    def first_note(self, hub: str, origin: str, custody: str, time: str, *, second: bool = False) -> bytes:
+        """The signed first key/v1 of an origin; made once with its keys and kept, so that its hash can be pinned.
+
+        With `second` every entry carries a signature by SM2 too.
+        """
         path = self._folder / f"first.{origin}.note"
         if path.exists():
             return path.read_bytes()
         name = f"{hub}/{origin}"
-        current = self.create("batch", origin, name)
-        following = self.create("batch", origin, name, "next")
-        raw = batch.first_key(hub, origin, custody, [current], [following.vkey], time)
+        current = self._make(origin, name, "current", second=second)
+        following = self._make(origin, name, "next", second=second)
+        raw = batch.first_key(hub, origin, custody, current, [each.vkey for each in following], time)
         write_private(path, raw)
         return raw
 

@@ -1,25 +1,29 @@
 """C2SP signed notes: text, a blank line, signature lines; parsed by hand and strictly.
 
 A verifier key is `name+hex(key id)+base64(type ‖ public key)`; the key id is the first four bytes of
-SHA-256(name ‖ 0x0A ‖ type ‖ public key). Signed and checked here are Ed25519 (type 0x01) and cosignatures (type 0x04,
-C2SP tlog-cosignature v1.0.1); lines of unknown keys are kept and ignored, a known key with a bad signature rejects the
-whole note (signed-note v1.0.0).
+SHA-256(name ‖ 0x0A ‖ type ‖ public key). Signed and checked here are Ed25519 (type 0x01), cosignatures (type 0x04, C2SP
+tlog-cosignature v1.0.1), and SM2 with SM3 (a private type). Lines of unknown keys are kept and ignored, a known key with a bad
+signature rejects the whole note (signed-note v1.0.0).
 """
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from hub import sm2
 from hub.canonical import b64, unb64
 from hub.errors import KeyRefused, RecordError
 
 ED25519 = 1
 COSIGNATURE = 4
+# A type of one's own, 0xff, carries its name: stock clients ignore such a line.
+PRIVATE = 0xFF
+SM2 = b"crossregion-hub/sm2-sm3/v1\0"
 LIMIT = 65_535
 SIGNATURES = 16
 
@@ -54,6 +58,8 @@ class VKey:
 
     def verify(self, signature: bytes, message: bytes) -> bool:
         """Whether the signature of this key over the message holds."""
+        if self.type == PRIVATE:
+            return self.raw.startswith(SM2) and sm2.verify(self.raw[len(SM2) :], signature, message)
         if len(self.raw) != 32:
             return False
         if self.type == COSIGNATURE:
@@ -69,23 +75,37 @@ class VKey:
         return True
 
 
-def parse_vkey(text: str, type: int = ED25519) -> VKey:
-    """The verifier key of its text form; RecordError unless it is a key of this type in its one spelling."""
+def parse_vkey(text: str, *types: int) -> VKey:
+    """The verifier key of its text form; RecordError unless it is one of these types (Ed25519 alone unless told) in its one
+    spelling."""
     match = _vkey(text)
     if not match or not is_name(match[1]):
         raise RecordError("not a verifier key name+id+base64", where="vkey")
-    blob = unb64(match[3], 33, "vkey")
-    key = VKey(match[1], blob[0], blob[1:])
-    if key.type != type or str(key) != text:
+    blob = unb64(match[3], None, "vkey")
+    key = VKey(match[1], blob[0], blob[1:]) if blob else VKey(match[1], 0, b"")
+    size = len(SM2) + sm2.POINT if key.type == PRIVATE else 32
+    whole = len(key.raw) == size and (key.type != PRIVATE or key.raw.startswith(SM2))
+    if key.type not in (types or (ED25519,)) or not whole or str(key) != text:
         raise RecordError("key id, type or spelling does not fit", where="vkey")
     return key
+
+
+class Private(Protocol):
+    """What can sign bytes."""
+
+    def sign(self, data: bytes, /) -> bytes: ...
 
 
 class Signer(NamedTuple):
     """A private key under its public name."""
 
     vkey: VKey
-    private: Ed25519PrivateKey
+    private: Private
+
+
+def sm2_signer(name: str, private: "sm2.Sm2Private") -> Signer:
+    """The signer for an SM2 key under `name`."""
+    return Signer(VKey(name, PRIVATE, SM2 + private.point), private)
 
 
 def signer(name: str, private: Ed25519PrivateKey, type: int = ED25519) -> Signer:

@@ -212,10 +212,10 @@ class Node:
             self.own.append([Submission(first, None)])
         id_key = self._taken[1] if self._taken else self._secrets.id_key(origin)
         return Issuer(
-            self.own, origin, lambda: [self._ring.signer("batch", origin)], id_key, self.digest_key, self._now
+            self.own, origin, lambda: self._ring.signers(origin), id_key, self.digest_key, self._now
         )
 
-    def rotate(self, void_from: int = 0) -> str:
+    def rotate(self, void_from: int = 0, second: bool | None = None) -> str:
         """Bring this city's `next` key into force on its own ledger, to be pushed like any entry; gives its vkey.
 
         With `void_from` this city's entries that the hub holds and this node never signed are taken over first, as the copy
@@ -226,7 +226,7 @@ class Node:
             self._take_over()
         found = self._ring.rotate(
             self.origin, self.own.chain(self.origin), lambda raw: self.own.append([Submission(raw, None)]),
-            self.hub, self._now().isoformat(timespec="seconds"), void_from,
+            self.hub, self._now().isoformat(timespec="seconds"), void_from, second=second,
         )  # fmt: skip
         return str(found)
 

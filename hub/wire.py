@@ -90,7 +90,9 @@ class HttpKey:
 
     @classmethod
     def signing(cls, owner: str, signer: Signer) -> "HttpKey":
-        """A private key under its public name."""
+        """A private Ed25519 key under its public name."""
+        if not isinstance(signer.private, Ed25519PrivateKey):
+            raise KeyRefused("requests are signed by Ed25519 keys", where=signer.vkey.name)
         return cls(owner, signer.vkey, signer.private)
 
     @property

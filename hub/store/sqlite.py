@@ -19,7 +19,7 @@ from sqlite_utils import Database, Migrations
 from hub.batch import Chain
 from hub.errors import Fenced, HubError, Locked, RecordError
 from hub.keys import Vault
-from hub.note import parse_vkey
+from hub.note import ED25519, PRIVATE, parse_vkey
 from hub.reconcile.worklist import OPEN_STATES, Difference, Event, Point, Ref
 from hub.record import Leaf, Withheld
 from hub.store import engine
@@ -729,6 +729,6 @@ def _insert(table: str, names: Sequence[str]) -> str:
 
 def _read_chain(state: str) -> Chain:
     values = json.loads(state)
-    values["keys"] = tuple(parse_vkey(text) for text in values["keys"])
+    values["keys"] = tuple(parse_vkey(text, ED25519, PRIVATE) for text in values["keys"])
     values["voids"] = tuple((first, last) for first, last in values.get("voids", ()))
     return Chain(**values)

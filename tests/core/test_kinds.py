@@ -47,6 +47,18 @@ def made() -> dict[str, list[dict[str, Any]]]:
                 "text": "{}",
             }
         ],
+        "erasure/1": [
+            {
+                "of_kind": "case/1",
+                "of_origin": "330483",
+                "of_record": "mB0k2v6xWQm1cQyq0n3l5A",
+                "whole": False,
+                "gone": "identity.party",
+                "reason": "request",
+                "erased_at": "2026-11-22T09:00:00+08:00",
+                "erased_by": "li.na",
+            }
+        ],
         "decision/1": [
             {
                 "agreement": "jiahu",

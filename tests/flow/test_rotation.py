@@ -202,3 +202,69 @@ def test_void_from_is_a_line_of_its_own_and_only_backwards(made):
 def test_the_trust_file_reads_what_it_wrote_after_a_rotation(made):
     made.hub.rotate(CUSTODIAL)
     assert json.loads(made.hub.trust_file().dump())["pins"][CUSTODIAL][1] == "custodial"
+
+
+# --- a second signature, by SM2 ---
+
+
+def with_sm2(made):
+    """The custodial city's chain, from its second rotation on signed by SM2 too."""
+    made.hub.rotate(CUSTODIAL, second=True)
+    assert len(made.hub.ledger.chain(CUSTODIAL).keys) == 1, "announced, not yet in force"
+    made.hub.rotate(CUSTODIAL)
+
+
+def test_sm2_comes_into_force_by_rotation_and_is_then_required(made):
+    with_sm2(made)
+    chain = made.hub.ledger.chain(CUSTODIAL)
+    assert [key.type for key in chain.keys] == [note.ED25519, note.PRIVATE]
+    leaves = made.put(CUSTODIAL, "case/1", bodies("case/1", CUSTODIAL, 2, seed="twice signed"))
+    entry = made.hub.store.entry_at(CUSTODIAL, chain.seq + 1)
+    raw = entry.note
+    assert len(note.parse(raw).lines) == 2
+    chain = made.hub.ledger.chain(CUSTODIAL)
+    text = batch.Batch(CUSTODIAL, chain.seq + 1, chain.prev, 1, batch.NOTHING, chain.keys_text, "2026-11-22T17:00:00+08:00")
+    signers = made.ring.signers(CUSTODIAL)
+    for some in ([signers[0]], [signers[1]], signers[::-1]):
+        forged = note.sign(text.text(made.hub.ledger.hub), some)
+        with pytest.raises(KeyRefused):
+            chain.follow(text, note.parse(forged), pin=None)
+    chain.follow(text, note.parse(note.sign(text.text(made.hub.ledger.hub), signers)), pin=None)
+    evidence.check(made.hub.desk.export("case", CUSTODIAL, leaves[0].id, frozenset()), made.hub.trust_file())
+    made.nodes[A].pull()
+    sound(made)
+
+
+def test_sm2_goes_as_it_came(made):
+    with_sm2(made)
+    made.hub.rotate(CUSTODIAL, second=False)
+    made.hub.rotate(CUSTODIAL)
+    assert [key.type for key in made.hub.ledger.chain(CUSTODIAL).keys] == [note.ED25519]
+    made.put(CUSTODIAL, "case/1", bodies("case/1", CUSTODIAL, 1, seed="once signed"))
+    sound(made)
+
+
+@pytest.mark.parametrize("stop", ["_put_away", "_relabel"])
+def test_a_rotation_with_sm2_that_was_interrupted_goes_on(made, monkeypatch, stop):
+    made.hub.rotate(CUSTODIAL, second=True)
+    calls, real = [], getattr(KeyRing, stop)
+
+    class Stop(Exception):
+        pass
+
+    def stopped(self, *args, **kwargs):
+        calls.append(args)
+        if len(calls) == (1 if stop == "_put_away" else 3):
+            raise Stop
+        return real(self, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(KeyRing, stop, stopped)
+        with pytest.raises(Stop):
+            made.hub.rotate(CUSTODIAL)
+    made.hub.rotate(CUSTODIAL)
+    made.put(CUSTODIAL, "case/1", bodies("case/1", CUSTODIAL, 1, seed="then"))
+    made.hub.rotate(CUSTODIAL)
+    made.put(CUSTODIAL, "case/1", bodies("case/1", CUSTODIAL, 1, seed="and then"))
+    assert [key.type for key in made.hub.ledger.chain(CUSTODIAL).keys] == [note.ED25519, note.PRIVATE]
+    sound(made)

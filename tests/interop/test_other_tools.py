@@ -29,6 +29,9 @@ def desk(tmp_path_factory):
     (program,) = blocks("go")
     (folder / "check.go").write_text(program)
     with rig(tmp_path_factory.mktemp("rig"), witnesses=(A, B), quorum=2, pullers=()) as made:
+        # A second signature, by SM2, that stock clients ignore.
+        made.hub.rotate(CUSTODIAL, second=True)
+        made.hub.rotate(CUSTODIAL)
         leaves = made.put(A, "case/1", bodies("case/1", A, 7))
         made.nodes[A].push()
         other = made.put(CUSTODIAL, "inspection/1", bodies("inspection/1", CUSTODIAL, 3))
