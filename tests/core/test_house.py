@@ -313,3 +313,9 @@ def test_every_setting_is_explained_where_it_stands() -> None:
     shown = text(ROOT / "config" / "hub.yaml")
     names = [*settings._HubYaml().fields, *settings._LimitsYaml().fields]
     assert [name for name in names if not re.search(rf"^ *(# )?{name}:", shown, re.MULTILINE)] == []
+
+
+def test_every_attack_on_the_security_page_names_a_test_that_is_there() -> None:
+    named = re.findall(r"`(tests/[a-z_/]+\.py)::(test_[a-z0-9_]+)`", text(ROOT / "docs" / "security.md"))
+    assert len(named) > 25
+    assert [f"{path}::{name}" for path, name in named if f"def {name}(" not in text(ROOT / path)] == []

@@ -55,7 +55,8 @@ def test_its_witness_cosigns_what_the_hub_brings(made, tmp_path):
     told = run(HOME / "aics-witness", "init", "-c", config, "--name", "w.example/one", "--listen", address)
     assert told.returncode == 0, told.stderr
     vkey = re.search(r"w\.example/one\+[0-9a-f]{8}\+\S+", told.stdout + told.stderr)[0]
-    added = run(HOME / "aics-witness", "add-log", "-c", config, "--origin", made.hub.ledger.seal.name, "--vkey", made.card.ledger)
+    log = ("--origin", made.hub.ledger.seal.name, "--vkey", made.card.ledger)
+    added = run(HOME / "aics-witness", "add-log", "-c", config, *log)
     assert added.returncode == 0, added.stderr
     witness = subprocess.Popen([HOME / "aics-witness", "serve", "-c", config], stderr=subprocess.DEVNULL)
     try:
