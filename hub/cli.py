@@ -1282,6 +1282,7 @@ def partner_pull(data: Path, passphrase: str, config: Path, json_: bool) -> None
     """Fetch and verify what is new. Exit 5 for a fork or a shrunken ledger."""
     with _node(data, passphrase, config) as (node, _):
         done = node.pull()
+        node.note_audit()
     say(done, json_, lambda: out.print(f"{done['new']} new entries; the copy holds {done['size']}, verified"))
 
 

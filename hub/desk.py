@@ -193,11 +193,12 @@ class Desk:
 
     def past_pin(self, origin: str) -> Pin | None:
         """The first key of an origin as it stands on the ledger, whether or not it is a member still."""
-        first = self.ledger.store.entry_at(origin, 1)
-        if first is None:
+        # From the entries, not from the chain as derived: a rebuild asks while it derives that.
+        found = self.ledger.store.key_entries(origin)
+        if not found or found[0].seq != 1:
             return None
-        entry = batch.parse(self.ledger.hub, note.parse(first.note).text)
-        return Pin(first.text_hash, self.ledger.chain(origin).custody) if isinstance(entry, batch.KeyEntry) else None
+        newest = batch.parse(self.ledger.hub, note.parse(found[-1].note).text)
+        return Pin(found[0].text_hash, newest.custody) if isinstance(newest, batch.KeyEntry) else None
 
     def evidence(self, owner: str, kind: str, origin: str, id: str) -> dict[str, Any]:
         """The evidence bundle of a record's current revision, cut to what this partner may see."""

@@ -38,6 +38,7 @@ from hub.store.sqlite import SqliteStore
 from hub.wire import Client, HttpKey, Reply
 from hub.witness import Answer, Cosign, Forked, Policy, Seen, answer, fork_of, policy_of
 
+AUDIT = "audit/1"
 _TELL = "keep this copy and compare with other partners"
 BATCH_TYPE = "application/vnd.crossregion.batch"
 _PINS, _NOTICE, _PUSHED, _PROMISED = "pinned first keys", "last notice", "pushed", "promised checkpoint"
@@ -731,6 +732,34 @@ class Node:
         pins = {origin: Pin(*found) for origin, found in self._pins.items()}
         framework = from_texts(texts_on_ledger(self.copy_store, self.kinds[FRAMEWORK_KIND]))
         return TrustFile(self.hub, self._ledger_key, framework.witnessing or Policy((), 0), pins)
+
+    def note_audit(self) -> bool:
+        """Sign what this node's last pull found, once a day, as this city's own record; False where the hub signs for it.
+
+        It goes out with the next push. A finding that is the same as the day's before is not signed again.
+        """
+        kind = self.kinds.get(AUDIT)
+        if kind is None or self._trust(self.origin) is None or self._pins[self.origin][1] != "self":
+            return False
+        today = self._now().date().isoformat()
+        found = self.damaged()
+        size = self.copy_store.size()
+        body = {
+            "audited_on": today,
+            "entries": size,
+            "tree_root": merkle.root(self.copy_store.tile, size).hex(),
+            "verdict": "damaged" if found else "sound",
+            "cosigned": self._seen().size,
+            "node": self.origin,
+        }
+        kind.accept(body)
+        issuer = self.issuer(self.origin)
+        draft = issuer.draft(kind, f'["{today}"]', body)
+        known = self.own_store.known(self.origin, AUDIT, [draft.id]).get(draft.id)
+        held = next(self.own_store.leaves(known.number, 1)) if known else None
+        if held is not None and held.raw is not None and record.parse(held.raw).open["verdict"] == body["verdict"]:
+            return False
+        return bool(issuer.issue([draft]))
 
     # --- status and records ---
 

@@ -47,6 +47,16 @@ def made() -> dict[str, list[dict[str, Any]]]:
                 "text": "{}",
             }
         ],
+        "audit/1": [
+            {
+                "audited_on": "2026-11-22",
+                "entries": 4821,
+                "tree_root": "9f" * 32,
+                "verdict": "sound",
+                "cosigned": 4800,
+                "node": "330521",
+            }
+        ],
         "erasure/1": [
             {
                 "of_kind": "case/1",

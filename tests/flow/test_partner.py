@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import timedelta
 
 import hub_parts
 import pytest
@@ -17,7 +18,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from adapters.declared import read_yaml
-from hub import app, audit, batch, desk, merkle, note, record
+from hub import app, audit, batch, desk, merkle, note, partner, record
 from hub.canonical import b64url
 from hub.errors import HubError, KeyRefused, Tampered, Unreachable
 from hub.keys import KeyRing, pin_of
@@ -930,3 +931,44 @@ def test_the_hub_is_addressed_where_it_listens(tmp_path, host):
     assert app.public_url(settings.hub, 4712) == f"http://{shown}:4712"
     named = replace(hub_parts.settings(), hub=replace(settings.hub, public_url="https://hub.example.cn"))
     assert app.public_url(app.with_data(named, tmp_path, host, 4711).hub, 4712) == "https://hub.example.cn"
+
+
+# --- audits ---
+
+
+def test_a_node_signs_what_it_found_once_a_day(tmp_path):
+    with rig(tmp_path, selves=(A,), pullers=(CUSTODIAL,)) as made:
+        node = made.nodes[A]
+        node.pull()
+        assert node.note_audit() and not node.note_audit(), "once"
+        node.push()
+        node.pull()
+        assert not node.note_audit(), "and not again for its own record"
+        made.clock.at += timedelta(days=1)
+        assert node.note_audit()
+        node.push()
+        known = dict(made.hub.store.walk(A, partner.AUDIT))
+        opens = [record.parse(next(made.hub.store.leaves(each.number, 1)).raw).open for each in known.values()]
+        assert sorted(each["audited_on"] for each in opens) == ["2026-11-22", "2026-11-23"]
+        assert {each["verdict"] for each in opens} == {"sound"}
+        assert opens[0]["entries"] > 0 and len(opens[0]["tree_root"]) == 64
+        other = made.nodes[CUSTODIAL]
+        other.pull()
+        assert not other.note_audit(), "the hub signs for that city"
+        sound(made)
+
+
+def test_a_damaged_copy_is_said_to_be(tmp_path):
+    with rig(tmp_path, selves=(A,), pullers=(CUSTODIAL,)) as made:
+        made.put(CUSTODIAL, "case/1", bodies("case/1", CUSTODIAL, 1))
+        node = made.nodes[A]
+        node.pull()
+        node.note_audit()
+        entry = next(e for e in node.copy_store.entries(0, 1000) if e.origin == CUSTODIAL and e.first)
+        with node.copy_store.transaction():
+            node.copy_store._change(entry.first, b"{}", None, {})
+        assert node.note_audit()
+        node.push()
+        (known,) = dict(made.hub.store.walk(A, partner.AUDIT)).values()
+        assert known.rev == 2
+        assert record.parse(next(made.hub.store.leaves(known.number, 1)).raw).open["verdict"] == "damaged"
