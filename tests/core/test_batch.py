@@ -196,3 +196,56 @@ def test_whatever_is_tried_only_the_true_chain_grows(steps):
             with pytest.raises((ChainError, KeyRefused)):
                 follow(chain, raw)
     assert chain.seq == len(past)
+
+
+def rotated(chain, void, custody=None):
+    return batch.next_key(HUB, chain, [SECOND], [THIRD.vkey], TIME, void, custody)
+
+
+def test_void_from_reaches_back_to_the_second_entry_and_no_further_than_the_last():
+    chain = follow(STARTED, BATCH)
+    assert chain.seq == 2 and batch.parse(HUB, note.parse(rotated(chain, 2)).text).void_from == 2
+    for void in (1, 3, 4):
+        with pytest.raises(RecordError, match="names no batch before"):
+            batch.parse(HUB, note.parse(rotated(chain, void)).text)
+    after = follow(chain, rotated(chain, 2))
+    assert after.voids == ((2, 2),) and [after.voided(seq) for seq in (1, 2, 3)] == [False, True, False]
+    more = follow(after, batch.make(HUB, after, HASHES, [SECOND], TIME))
+    assert more.voids == after.voids, "later batches are not disowned"
+
+
+def test_custody_passes_to_the_city_and_never_back():
+    begun = batch.first_key(HUB, "330483", "custodial", [FIRST], [SECOND.vkey], TIME)
+    chain = follow(Chain("330483"), begun, batch.text_hash(note.parse(begun).text))
+    city = follow(chain, rotated(chain, 0, "self"))
+    assert (chain.custody, city.custody) == ("custodial", "self")
+    taken = batch.next_key(HUB, city, [THIRD], [FIRST.vkey], TIME, 0, "custodial")
+    with pytest.raises(KeyRefused, match="nobody takes that over"):
+        follow(city, taken)
+    assert follow(city, batch.next_key(HUB, city, [THIRD], [FIRST.vkey], TIME)).custody == "self"
+
+
+def test_a_chain_that_continues_another_says_where_this_one_goes_on():
+    chain = follow(STARTED, BATCH)
+    with pytest.raises(ForkError) as caught:
+        follow(chain, batch.make(HUB, replace(chain, prev=batch.NOTHING), HASHES, [FIRST], TIME))
+    assert (caught.value.seq, caught.value.prev) == (3, chain.prev)
+
+
+def test_a_line_at_fault_is_named_by_its_number():
+    body = batch.pack(BATCH, [(b"{}", ["a"]), (b"{}", ["b"])]).split(b"\n")
+    body[4] = b"no list"
+    with pytest.raises(RecordError) as caught:
+        batch.unpack(b"\n".join(body))
+    assert caught.value.where == "line 5"
+
+
+def test_the_limit_on_bytes_is_the_last_that_is_taken(monkeypatch):
+    body = batch.pack(BATCH, [])
+    for limit, fits in ((len(body), True), (len(body) - 1, False), (len(body) + 1, True)):
+        monkeypatch.setattr(batch, "MAX_BYTES", limit)
+        if fits:
+            assert batch.unpack(body) == (BATCH, [])
+        else:
+            with pytest.raises(RecordError, match="at most"):
+                batch.unpack(body)

@@ -168,3 +168,50 @@ def test_what_can_both_be_true_is_no_fork():
     for raw in cases:
         with pytest.raises((RecordError, KeyRefused)):
             check_fork(json.loads(raw), LOG.vkey)
+
+
+# --- what is malformed ---
+
+
+@pytest.mark.parametrize("plain", [{}, {"witnesses": 3, "quorum": 1}, {"witnesses": [{"name": "a"}], "quorum": 1}, {"witnesses": []},
+                                   {"witnesses": ["a"], "quorum": 1}])  # fmt: skip
+def test_junk_is_no_policy(plain):
+    with pytest.raises(RecordError, match="not a witness policy"):
+        policy_of(plain)
+
+
+def test_a_policy_text_is_read_line_by_line():
+    witnesses = f"log {LOG.vkey}\nwitness one {ONE.vkey}\nwitness two {TWO.vkey} https://two.example\n"
+
+    def read(rest):
+        return policy_text(witnesses + rest)[1]
+
+    assert read("quorum one\n").quorum == 1 and [each.name for each in read("quorum one\n").witnesses] == ["one"]
+    assert read("group g any one two\nquorum g\n").quorum == 1
+    assert read("group g all one two\nquorum g\n").quorum == 2
+    assert read("group g 2 one two\nquorum g\n").witnesses[1].url == "https://two.example"
+    for wrong in ("group g 3 one two\nquorum g\n", "group g 0 one\nquorum g\n", "group g 1 three\nquorum g\n", "quorum three\n"):
+        with pytest.raises(RecordError, match="unknown witness, or more"):
+            read(wrong)
+    with pytest.raises(RecordError) as caught:
+        read(f"witness three {THREE.vkey} https://a b\n")
+    assert caught.value.where == "policy line 4"
+    with pytest.raises(RecordError, match="names no log"):
+        policy_text(f"witness one {ONE.vkey}\nquorum one\n")
+
+
+def test_the_limit_on_hashes_is_the_last_that_is_taken():
+    assert len(parse_ask(Ask(1, (bytes(32),) * 63, signed(5)).body()).proof) == 63
+    for body in (Ask(1, (bytes(32),) * 64, signed(5)).body(), b"new 1\n\n" + signed(5), b"old 1"):
+        with pytest.raises(RecordError):
+            parse_ask(body)
+
+
+def test_a_log_that_signs_what_is_no_checkpoint_is_answered_400():
+    text = f"{LOG.vkey.name}\n5\n{b64(bytes(32))}\nextension\n".encode()
+    assert asked(seen(0), 0, 5, raw=note.sign(text, [LOG]), hashes=()).status == 400
+
+
+def test_a_proof_too_many_is_refused():
+    assert asked(seen(9), 9, 9, hashes=(bytes(32),)).status == 422
+    assert asked(seen(0), 0, 9, hashes=(bytes(32),)).status == 422
