@@ -113,3 +113,15 @@ def test_a_consistency_proof_holds_for_what_was_there_and_nothing_else(one, othe
 def test_a_missing_tile_is_named():
     with pytest.raises(RecordError, match="tile 0/1"):
         merkle.root(lambda level, n: b"" if (level, n) == (0, 1) else ALL.read(level, n), 300)
+
+
+@pytest.mark.parametrize(("index", "size"), [(0, 0), (5, 5), (6, 5), (-1, 5)])
+def test_there_is_no_path_of_a_leaf_outside_the_tree(index, size):
+    with pytest.raises(RecordError, match="outside the tree"):
+        merkle.inclusion(ALL.read, index, size)
+
+
+def test_nothing_continues_to_nothing_by_its_one_root():
+    assert merkle.check_consistency(0, merkle.EMPTY, 0, merkle.EMPTY, [])
+    for root in (bytes(32), b"\xff" * 32):
+        assert not merkle.check_consistency(0, merkle.EMPTY, 0, root, [])

@@ -215,3 +215,25 @@ def test_a_log_that_signs_what_is_no_checkpoint_is_answered_400():
 def test_a_proof_too_many_is_refused():
     assert asked(seen(9), 9, 9, hashes=(bytes(32),)).status == 422
     assert asked(seen(0), 0, 9, hashes=(bytes(32),)).status == 422
+
+
+@pytest.mark.parametrize("cut", [0, 8, 64, 71, 73])
+def test_a_cosignature_of_another_length_never_holds(cut):
+    text = note.parse(signed(7)).text
+    line = note.parse(signed(7) + note.cosign(text, ONE, 5)).lines[1]
+    assert not ONE.vkey.verify((line.signature + b"x")[:cut], text)
+
+
+@pytest.mark.parametrize("type", [note.ED25519, COSIGNATURE, note.PRIVATE, 2])
+@pytest.mark.parametrize("size", [0, 31, 33])
+def test_a_key_of_another_length_holds_nothing_and_raises_nothing(type, size):
+    assert not note.VKey("a", type, bytes(size)).verify(bytes(72 if type == COSIGNATURE else 64), b"text")
+
+
+def test_a_line_under_another_name_is_another_keys():
+    raw = signed(7)
+    blob = note.parse(raw).lines[0]
+    other = raw.replace(b"\xe2\x80\x94 hub.example", b"\xe2\x80\x94 aaa.example")
+    assert other != raw and note.parse(other).lines[0].id == blob.id
+    with pytest.raises(KeyRefused, match="no signature by a known key"):
+        note.verify(note.parse(other), [LOG.vkey])
