@@ -173,8 +173,16 @@ def test_what_can_both_be_true_is_no_fork():
 # --- what is malformed ---
 
 
-@pytest.mark.parametrize("plain", [{}, {"witnesses": 3, "quorum": 1}, {"witnesses": [{"name": "a"}], "quorum": 1}, {"witnesses": []},
-                                   {"witnesses": ["a"], "quorum": 1}])  # fmt: skip
+@pytest.mark.parametrize(
+    "plain",
+    [
+        {},
+        {"witnesses": []},
+        {"witnesses": 3, "quorum": 1},
+        {"witnesses": [{"name": "a"}], "quorum": 1},
+        {"witnesses": ["a"], "quorum": 1},
+    ],
+)
 def test_junk_is_no_policy(plain):
     with pytest.raises(RecordError, match="not a witness policy"):
         policy_of(plain)
@@ -190,9 +198,11 @@ def test_a_policy_text_is_read_line_by_line():
     assert read("group g any one two\nquorum g\n").quorum == 1
     assert read("group g all one two\nquorum g\n").quorum == 2
     assert read("group g 2 one two\nquorum g\n").witnesses[1].url == "https://two.example"
-    for wrong in ("group g 3 one two\nquorum g\n", "group g 0 one\nquorum g\n", "group g 1 three\nquorum g\n", "quorum three\n"):
+    for group in ("group g 3 one two", "group g 0 one", "group g 1 three"):
         with pytest.raises(RecordError, match="unknown witness, or more"):
-            read(wrong)
+            read(f"{group}\nquorum g\n")
+    with pytest.raises(RecordError, match="unknown witness, or more"):
+        read("quorum three\n")
     with pytest.raises(RecordError) as caught:
         read(f"witness three {THREE.vkey} https://a b\n")
     assert caught.value.where == "policy line 4"
