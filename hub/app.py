@@ -40,7 +40,7 @@ from hub.intake import Intake, Issuer, Outcome, Progress, stamp
 from hub.keys import KeyRing
 from hub.ledger import HeadFile, Ledger, LedgerSeal, Pin, Submission
 from hub.nightly import BIRTH, Nightly
-from hub.note import parse_vkey
+from hub.note import VKey, parse_vkey
 from hub.partner import Card
 from hub.reports import Reports
 from hub.settings import HubSettings, Settings
@@ -248,12 +248,15 @@ class Hub:
         if origin != HUB and origin not in self.custodial():
             raise HubError(f"{origin} signs for itself", mend="its own node rotates its key: `partner rotate`")
         self.issuer(origin)
+        return str(self._rotate(origin, void_from=void_from, second=second))
+
+    def _rotate(self, origin: str, **how: Any) -> VKey:
         found = self._ring.rotate(
             origin, self.ledger.chain(origin), lambda raw: self.ledger.append([Submission(raw, None)]),
-            self.settings.hub.name, stamp(self.now()), void_from, second=second,
+            self.settings.hub.name, stamp(self.now()), **how,
         )  # fmt: skip
         self._issuers.pop(origin, None)
-        return str(found)
+        return found
 
     def id_of(self, kind: str, origin: str, parts: list[str]) -> str:
         """The id of a record of a member in the hub's custody, by the city's own key."""
@@ -303,11 +306,7 @@ class Hub:
         self.issuer(origin)
         if origin not in self.custodial():
             raise HubError(f"{origin} signs for itself already")
-        self._ring.rotate(
-            origin, self.ledger.chain(origin), lambda raw: self.ledger.append([Submission(raw, None)]),
-            self.settings.hub.name, stamp(self.now()), to=parse_vkey(to),
-        )  # fmt: skip
-        self._issuers.pop(origin, None)
+        self._rotate(origin, to=parse_vkey(to))
         first = self.ledger.store.entry_at(origin, 1)
         assert first is not None
         return {"hub": self.settings.hub.name, "origin": origin, "first_key": first.text_hash,

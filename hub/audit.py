@@ -54,7 +54,8 @@ def entries(ledger: Ledger) -> Iterator[Entry]:
         at += len(page)
 
 
-def _leaf(held: Held, kinds: Mapping[str, Kind], digest_key: bytes) -> Leaf | Withheld:
+def stored(held: Held, kinds: Mapping[str, Kind], digest_key: bytes) -> Leaf | Withheld:
+    """A stored leaf as it is indexed: checked against the digests of what is still disclosed, or its hash alone."""
     if held.raw is None:
         return Withheld(held.hash or b"")
     return record.receive(kinds, held.raw, list(held.disclosures.values()), digest_key, complete=False)
@@ -67,7 +68,7 @@ def _derive(ledger: Ledger, kinds: Mapping[str, Kind], digest_key: bytes) -> Rep
     for entry in entries(ledger):
         leaves = None
         if entry.first is not None:
-            leaves = [_leaf(held, kinds, digest_key) for held in ledger.store.leaves(entry.first, entry.count)]
+            leaves = [stored(held, kinds, digest_key) for held in ledger.store.leaves(entry.first, entry.count)]
         try:
             step = ledger.check(Submission(entry.note, leaves))
             ledger.follow(step)
@@ -136,7 +137,7 @@ def _flaw(ledger: Ledger, entry: Entry, kinds: Mapping[str, Kind], digest_key: b
     try:
         leaves = None
         if entry.first is not None:
-            leaves = [_leaf(held, kinds, digest_key) for held in ledger.store.leaves(entry.first, entry.count)]
+            leaves = [stored(held, kinds, digest_key) for held in ledger.store.leaves(entry.first, entry.count)]
         step = ledger.check(Submission(entry.note, leaves))
         sealed = ledger.seal.read(entry.checkpoint)
     except HubError as error:

@@ -17,8 +17,7 @@ from hub.framework import HUB, Framework
 from hub.intake import Issuer, Reference, stamp
 from hub.kinds import Kind
 from hub.ledger import Ledger
-from hub.record import Leaf, Withheld
-from hub.store.base import Erased, Held, Store
+from hub.store.base import Erased, Store
 
 KIND = "erasure/1"
 FORGET = "forget"
@@ -47,18 +46,13 @@ def forget(
             numbers = {each.number for each in mine}
             for after in store.leaves(entry.first, entry.count):
                 if after.number in numbers:
-                    ledger.index([_leaf(after, kinds, digest_key)], after.number, renew=True)
+                    ledger.index([audit.stored(after, kinds, digest_key)], after.number, renew=True)
     if whole:
         store.drop_record(what.origin, what.kind, what.id)
     store.drop_derived(what.origin, what.id)
     store.put_erased(Erased(what.origin, what.kind, what.id, ("*",) if whole else tuple(sorted(groups))))
     store.put(SCRUB, "pending")
     return met
-
-
-def _leaf(held: Held, kinds: Mapping[str, Kind], digest_key: bytes) -> Leaf | Withheld:
-    assert held.raw is not None
-    return record.receive(kinds, held.raw, list(held.disclosures.values()), digest_key, complete=False)
 
 
 def scrub(store: Store) -> None:

@@ -327,12 +327,10 @@ class _Sieve:
     @classmethod
     def of(cls, run: "_Run") -> "_Sieve | None":
         """A sieve for a run that has anything to hold back: a whole read of a feed that the ledger holds records of."""
-        feed, store = run.feed, run.intake.store
         # Of a source that lists its rows only those that differ come here, and each one's version is noted.
-        if run.incremental or run.plan is None or feed.version or not run.intake.sifts:
+        if run.incremental or run.plan is None or run.feed.version or not run.intake.sifts:
             return None
-        standing = sum(each.standing for each in store.series() if each.kind == feed.kind and each.origin in feed.origins)
-        if standing < SIFT_FROM:
+        if run.held() < SIFT_FROM:
             return None
         return cls(run)
 
@@ -427,7 +425,7 @@ class _Run:
 
     def listed(self, source: Any, scan: Scan) -> Iterator[Page]:
         """The pages of what differs, of a source that lists its rows; of what stands in the version listed nothing is read."""
-        if not self._holds_any():
+        if not self.held():
             yield from source.pages(None)
             return
         for page in source.listing():
@@ -443,9 +441,10 @@ class _Run:
                 raise Retry(self.feed.name, f"{came} rows came of the {asked} that its list was asked for")
             self.read_count -= came - asked
 
-    def _holds_any(self) -> bool:
+    def held(self) -> int:
+        """How many records of this feed's the ledger holds."""
         mine = [each for each in self.intake.store.series() if each.kind == self.feed.kind]
-        return any(each.standing for each in mine if each.origin in self.feed.origins)
+        return sum(each.standing for each in mine if each.origin in self.feed.origins)
 
     def _differing(self, rows: Sequence[Row], scan: Scan) -> list[Row]:
         """Of listed rows those that must be read whole: not on the ledger, or there in another version."""

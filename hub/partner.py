@@ -610,7 +610,7 @@ class Node:
             erasure.scrub(ledger.store)
 
     def _stored(self, held: Held) -> Leaf | Withheld:
-        return Withheld(held.hash or b"") if held.raw is None else self._receive(held.raw, held.disclosures.values())
+        return audit.stored(held, self.kinds, self.digest_key)
 
     def _keep_ended(self, origin: str, kind: str, groups: set[str]) -> None:
         """What an agreement that ended lets this copy keep is no more than it may hold."""
