@@ -25,6 +25,7 @@ from waitress.server import create_server
 
 from adapters.declaration import Declaration
 from hub import audit, backup, keys, web
+from hub.accounts import Accounts
 from hub.announce import KIND as FRAMEWORK_KIND
 from hub.announce import announce
 from hub.backup import RESTORED
@@ -47,7 +48,7 @@ from hub.settings import HubSettings, Settings
 from hub.status import VERIFIED, Status
 from hub.store.base import Night
 from hub.store.sqlite import SqliteStore
-from hub.web import console
+from hub.web.page import Rooms
 from hub.wire import Gate, HttpKey, WitnessPost, authority
 from hub.witness import Policy
 from hub.workshop import Workshop
@@ -182,6 +183,7 @@ class Hub:
             self.ledger, self.issuer(HUB), settings.kinds, self.digest_key, lambda: self.framework, self.now
         )
         scrub(self.store)
+        self.accounts = Accounts(self.store, self.now)
         self.decisions = Decisions(self.store, self.issuer(HUB), settings.kinds, self.now)
         self.crosscheck = CrossCheck(
             self.store, lambda: self.framework, settings.kinds, settings.types, settings.deadlines,
@@ -446,10 +448,13 @@ class Hub:
             self.now,
             not_before=int(self.store.get(RESTORED) or "0"),
         )
-        page = console.blueprint(self.status, self.healthy, self.reports)
+        rooms = Rooms(
+            self.status.frame, self.status, self.healthy, self.reports, self.accounts,
+            is_open=self.demo or self.settings.hub.status_page == "everybody", secure=self.url.startswith("https://"),
+        )  # fmt: skip
         return web.create_app(
             self._desk_for_web(), gate, self.status, tiles_open=self.demo or self.settings.hub.tiles == "everybody",
-            console=page,
+            console=rooms,
         )  # fmt: skip
 
     def _desk_for_web(self) -> "WebDesk":

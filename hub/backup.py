@@ -104,6 +104,7 @@ def accept(
         raise Tampered("the restored store does not hold", where="store", mend="\n".join(report.problems))
     with store.transaction():
         store.put(RESTORED, str(int(now.timestamp())))
+        store.drop_sessions()  # Who was signed in when the backup was made, or has left since, is not signed in now.
     return {"size": report.size, "root": report.root, "records": report.records}
 
 

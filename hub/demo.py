@@ -26,6 +26,8 @@ from hub.settings import Settings, secret
 from hub.witness import Policy, Witness
 
 SIZE = 60
+ACCOUNT = "demo"
+SEATS = ("330483", "330522")  # Of each cooperation one: what its account may see of sealed groups is what these may.
 
 
 def passphrase(folder: Path) -> str:
@@ -117,9 +119,21 @@ class Demo:
             witnesses=_witnesses({code: each["witness_key"] for code, each in registered.items()}),
             connection=self._connection, secret=self._secret, now=now,
         )  # fmt: skip
+        self.password = self._account(folder)
         self._working = threading.Lock()
         self.server = app.Server(self.hub.web(), self._bound, self.tick)
         self.nodes = {code: Node(folder / f"node-{code}", rings[code], settings.kinds, now) for code in registered}
+
+    def _account(self, folder: Path) -> str:
+        """The password of the demo's one account: drawn once, kept in the folder, worth nothing elsewhere."""
+        path = folder / "console-password"
+        if not path.exists():
+            write_private(path, secrets.token_urlsafe(12).encode())
+        held = self.hub.accounts
+        if ACCOUNT not in {each.name for each in held.all()}:
+            here = tuple(code for code in SEATS if code in self.hub.framework.members)
+            held.add(ACCOUNT, path.read_text(), "administrator", person="演示 Demo", jurisdictions=here, who="demo")
+        return path.read_text()
 
     def _connection(self, code: str) -> dict[str, Any]:
         return self.settings.connection(code) | self.cities.connections.get(code, {})

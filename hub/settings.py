@@ -60,7 +60,8 @@ class Limits:
 class HubSettings:
     """hub.yaml. `name` stands in every signature; `head` is the head file, None where the app chooses.
 
-    `passphrase` is a secret's reference, `tiles` says who may read the ledger tiles: members or everybody.
+    `passphrase` is a secret's reference, `tiles` says who may read the ledger tiles (members or everybody), `status_page` who
+    may read the overview (accounts or everybody).
     """
 
     name: str
@@ -72,6 +73,7 @@ class HubSettings:
     head: Path | None
     passphrase: str
     tiles: str
+    status_page: str
     pull_every: timedelta
     adapters: tuple[Path, ...]
     connections: Mapping[str, Mapping[str, Any]]
@@ -226,6 +228,7 @@ class _HubYaml(Schema):
     head = _text(len, "a file")
     passphrase = _text(is_reference, "a reference env:NAME or file:PATH, never the passphrase itself", required=True)
     tiles = fields.String(validate=validate.OneOf(("members", "everybody")), load_default="members")
+    status_page = fields.String(validate=validate.OneOf(("accounts", "everybody")), load_default="accounts")
     pull_every = span_field(load_default=deadlines.parse_term("30 minutes"))
     adapters = fields.List(_text(len, "a folder or file"), required=True)
     connections = fields.Dict(
@@ -436,6 +439,7 @@ def _hub_of(doc: Doc, folder: Path) -> HubSettings:
         head=None if head is None else _path(folder, head),
         passphrase=read["passphrase"],
         tiles=read["tiles"],
+        status_page=read["status_page"],
         pull_every=read["pull_every"].span(),
         adapters=tuple(_path(folder, place) for place in read["adapters"]),
         connections={code: _resolved(values, folder) for code, values in read["connections"].items()},

@@ -6,7 +6,7 @@ before the first success. Rule 2. The whole is the worst of its parts. Rule 3. R
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -18,6 +18,7 @@ from hub.framework import HUB, Framework, Member
 from hub.freshness import Feeds, Sources
 from hub.ledger import Ledger
 from hub.nightly import Nightly
+from hub.reconcile.worklist import Difference
 from hub.store.base import Store
 
 VERIFIED = "verified"
@@ -59,33 +60,46 @@ class Status:
         self._demo, self._zone, self._zone_name, self._every, self._now = demo, zone, zone_name, pull_every, now
         self._store: Store = ledger.store
 
-    def __call__(self) -> dict[str, Any]:
+    def frame(self) -> dict[str, Any]:
+        """Which hub this is and what time it has: what can be told without reading how things stand."""
         now = self._now().astimezone(self._zone)
+        hub = {"name": self._ledger.hub, "demo": self._demo, "time_zone": self._zone_name, "version": __version__}
+        return {"hub": hub, "as_of": now.isoformat(timespec="seconds")}
+
+    def __call__(self, agreements: Collection[str] = ()) -> dict[str, Any]:
+        """The whole, or what concerns some agreements: their members, nights and differences."""
+        now = self._now().astimezone(self._zone)
+        asked = [name for name in self._framework().agreements if not agreements or name in agreements]
+        members = {
+            code: member for code, member in self._framework().members.items()
+            if not agreements or not set(asked).isdisjoint(self._framework().agreements_of(code, now.date()))
+        }  # fmt: skip
+        open_ = [each for each in self._store.differences() if each.agreement in asked or not agreements]
         jurisdictions = sorted(
-            (self._jurisdiction(member, now) for member in self._framework().members.values()),
+            (self._jurisdiction(member, now, open_) for member in members.values()),
             key=lambda row: (ORDER.index(row["state"]), row["code"]),
         )
         numbers = {
             "records_today": self._store.stored_on(now.date().isoformat()),
-            "records": sum(row.standing for row in self._store.series() if row.origin != HUB),
-            "open_differences": len(self._store.differences()),
+            "records": sum(
+                row.standing for row in self._store.series() if row.origin != HUB and (row.origin in members or not agreements)
+            ),
+            "open_differences": len(open_),
             "quarantined": sum(row["quarantined"] for row in jurisdictions),
         }
-        return {
-            "hub": {"name": self._ledger.hub, "demo": self._demo, "time_zone": self._zone_name, "version": __version__},
-            "as_of": now.isoformat(timespec="seconds"),
+        return self.frame() | {
             "verdict": self._verdict(jurisdictions, numbers["open_differences"]),
             "numbers": numbers,
             "ledger": self._ledger_part(),
-            "night": self._night_part(),
-            "copies": [each._asdict() | {"at": _iso(each.at)} for each in copies(self._store, self._framework().members)],
+            "night": self._night_part(asked),
+            "copies": [each._asdict() | {"at": _iso(each.at)} for each in copies(self._store, members)],
             "jurisdictions": jurisdictions,
-            "events": self._events(now),
+            "events": self._events(members, asked),
         }
 
     # --- one jurisdiction ---
 
-    def _jurisdiction(self, member: Member, now: datetime) -> dict[str, Any]:
+    def _jurisdiction(self, member: Member, now: datetime, open_: list[Difference]) -> dict[str, Any]:
         framework = self._framework()
         names = framework.agreements_of(member.code, now.date())
         agreed = min((framework.agreements[name].freshness for name in names), default=timedelta(days=1))
@@ -109,7 +123,7 @@ class Status:
             "retracted": sum(row.retracted for row in series),
             "quarantined": len(self._store.quarantine(member.code)),
             "voided": [list(each) for each in self._ledger.chain(member.code).voids],
-            "differences": sum(any(ref.origin == member.code for ref in each.refs) for each in self._store.differences()),
+            "differences": sum(any(ref.origin == member.code for ref in each.refs) for each in open_),
             "read": sum(pull.read for pull in pulls.newest),
             "stored": sum(pull.stored for pull in pulls.newest),
             "strip": self._strip(member.code, now.date()),
@@ -193,9 +207,10 @@ class Status:
             "witnessed": self._witnessed(),
         }
 
-    def _night_part(self) -> dict[str, Any]:
+    def _night_part(self, asked: Sequence[str]) -> dict[str, Any]:
         rows: list[dict[str, Any]] = []
-        for name, agreement in sorted(self._framework().agreements.items()):
+        for name in sorted(asked):
+            agreement = self._framework().agreements[name]
             nights = self._store.nights(name, 5)
             last = next((night for night in nights if night.state == "committed"), None)
             running = next((night for night in nights if night.state == "claimed"), None)
@@ -220,10 +235,12 @@ class Status:
             )
         return {"next": min((row["next"] for row in rows), default=None), "agreements": rows}
 
-    def _events(self, now: datetime) -> list[dict[str, Any]]:
-        names = {code: member.name for code, member in self._framework().members.items()}
+    def _events(self, members: Mapping[str, Member], asked: Sequence[str]) -> list[dict[str, Any]]:
+        names = {code: member.name for code, member in members.items()}
         events: list[dict[str, Any]] = []
         for pull in self._store.last_pulls():
+            if pull.code not in names and len(members) < len(self._framework().members):
+                continue
             name = names.get(pull.code, {"zh": pull.code, "en": pull.code})
             good = pull.state == "succeeded"
             events.append(
@@ -237,7 +254,7 @@ class Status:
                     + (f"read {pull.read}, stored {pull.stored}" if good else pull.problem),
                 }
             )
-        for agreement in self._framework().agreements.values():
+        for agreement in (self._framework().agreements[name] for name in asked):
             for night in self._store.nights(agreement.id, 3):
                 if night.state == "committed":
                     result, zh, en = night.result, agreement.name["zh"], agreement.name["en"]

@@ -148,6 +148,46 @@ class Erased(NamedTuple):
     groups: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Account:
+    """Who may use the console. Without agreements it works in all; it sees sealed groups for its jurisdictions alone.
+
+    `password` is an argon2 hash, empty where somebody else recognises the person; `wait_until` a Unix second.
+    """
+
+    name: str
+    person: str
+    role: str
+    agreements: tuple[str, ...] = ()
+    jurisdictions: tuple[str, ...] = ()
+    password: str = ""
+    blocked: bool = False
+    failures: int = 0
+    wait_until: int = 0
+    created: str = ""
+
+
+@dataclass(frozen=True)
+class Session:
+    """An account's session; `mark` is the SHA-256 of its token in hex, times are ISO with offset."""
+
+    mark: str
+    account: str
+    started: str
+    seen: str
+
+
+class Noted(NamedTuple):
+    """One line of the journal: who did or looked at what; references and codes only."""
+
+    at: str
+    who: str
+    what: str
+    about: str = ""
+    detail: str = ""
+    number: int = 0
+
+
 class Scan(Protocol):
     """The keys met in one read of a whole range, kept outside memory."""
 
@@ -314,6 +354,21 @@ class Store(Protocol):
 
     def drop_cosignatures(self, below: int) -> None:
         """Forget the lines of smaller sizes: a quorum under a larger one says more."""
+        ...
+
+    # the console
+    def put_account(self, account: Account) -> None: ...
+    def account(self, name: str) -> Account | None: ...
+    def accounts(self) -> list[Account]: ...
+    def put_session(self, session: Session) -> None: ...
+    def session(self, mark: str) -> Session | None: ...
+    def drop_sessions(self, *, account: str | None = None, mark: str | None = None, before: str | None = None) -> None:
+        """End the sessions of an account, one session, those started before a time, or with none of these all."""
+        ...
+
+    def note(self, noted: Noted) -> None: ...
+    def notes(self, limit: int, before: int | None = None, **where: str) -> list[Noted]:
+        """Lines of the journal, newest first, with a number below `before`; `where` by who, what or about."""
         ...
 
     # upkeep

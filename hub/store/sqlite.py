@@ -23,7 +23,23 @@ from hub.note import ED25519, PRIVATE, parse_vkey
 from hub.reconcile.worklist import OPEN_STATES, Difference, Event, Point, Ref
 from hub.record import Leaf, Withheld
 from hub.store import engine
-from hub.store.base import Acked, Entry, Erased, Held, Known, Night, Notice, Pull, Quarantined, Scan, Series, Version
+from hub.store.base import (
+    Account,
+    Acked,
+    Entry,
+    Erased,
+    Held,
+    Known,
+    Night,
+    Noted,
+    Notice,
+    Pull,
+    Quarantined,
+    Scan,
+    Series,
+    Session,
+    Version,
+)
 
 VIEWS = ("chain", "series", "current", "tile")
 SEGMENT = 16
@@ -121,6 +137,16 @@ def cosignatures(db: Database) -> None:
     db.execute(
         "CREATE TABLE cosignature(size INTEGER, witness TEXT, line TEXT NOT NULL, PRIMARY KEY(size, witness)) WITHOUT ROWID"
     )
+
+
+@schema()
+def console(db: Database) -> None:
+    """Who may use the console, who does, and what they did."""
+    _table(db, "account", {each.name: int if each.type in (int, bool) else str for each in fields(Account)}, "name")
+    _table(db, "session", {each.name: str for each in fields(Session)}, "mark")
+    db["session"].create_index(["account"])  # type: ignore[union-attr]
+    _table(db, "journal", {"number": int} | dict.fromkeys(Noted._fields[:-1], str), "number")
+    db["journal"].create_index(["about"])  # type: ignore[union-attr]
 
 
 def _table(db: Database, name: str, columns: dict[str, Any], pk: str | tuple[str, ...]) -> None:
@@ -664,6 +690,52 @@ class SqliteStore:
 
     def drop_cosignatures(self, below: int) -> None:
         self._write().execute("DELETE FROM cosignature WHERE size < ?", (below,))
+
+    # --- the console ---
+
+    def put_account(self, account: Account) -> None:
+        values = [json.dumps(value) if isinstance(value, tuple) else value for value in _values(account)]
+        self._write().execute(_insert("account", _names(Account)).replace("INSERT", "INSERT OR REPLACE", 1), values)
+
+    def account(self, name: str) -> Account | None:
+        return next(iter(self._accounts("WHERE name = ?", name)), None)
+
+    def accounts(self) -> list[Account]:
+        return self._accounts("ORDER BY name")
+
+    def _accounts(self, where: str, *values: Any) -> list[Account]:
+        names = _names(Account)
+        found = []
+        for row in self._db().execute(f"SELECT {_columns(names)} FROM account {where}", values):
+            plain = dict(zip(names, row, strict=True))
+            plain |= {name: tuple(json.loads(plain[name])) for name in ("agreements", "jurisdictions")}
+            found.append(Account(**plain | {"blocked": bool(plain["blocked"])}))
+        return found
+
+    def put_session(self, session: Session) -> None:
+        self._write().execute("INSERT OR REPLACE INTO session VALUES (?, ?, ?, ?)", _values(session))
+
+    def session(self, mark: str) -> Session | None:
+        row = self._one("SELECT mark, account, started, seen FROM session WHERE mark = ?", mark)
+        return Session(*row) if row else None
+
+    def drop_sessions(self, *, account: str | None = None, mark: str | None = None, before: str | None = None) -> None:
+        self._write().execute(
+            "DELETE FROM session WHERE (? IS NULL OR account = ?) AND (? IS NULL OR mark = ?) AND (? IS NULL OR started < ?)",
+            (account, account, mark, mark, before, before),
+        )
+
+    def note(self, noted: Noted) -> None:
+        self._write().execute(_insert("journal", Noted._fields[:-1]), noted[:-1])
+
+    def notes(self, limit: int, before: int | None = None, **where: str) -> list[Noted]:
+        asked = "".join(f" AND {_columns([name])} = ?" for name in where)
+        rows = self._db().execute(
+            f"SELECT {_columns(Noted._fields)} FROM journal WHERE (? IS NULL OR number < ?){asked}"
+            " ORDER BY number DESC LIMIT ?",
+            (before, before, *where.values(), limit),
+        )
+        return [Noted(*row) for row in rows]
 
     # --- upkeep ---
 

@@ -2,7 +2,7 @@
 
 Rule 1. Everything below /v1 and /ledger is for signed requests, save the OpenAPI document, its page and,
 where the operator opened it, the ledger. Whoever signed gets a signed answer, a refusal too.
-Rule 2. No session, no login, no third-party address: pages work offline under a strict content policy.
+Rule 2. No third-party address: pages work offline under a strict content policy. Sessions are the console's alone.
 Rule 3. An unforeseen error is logged by its class and place alone: its text may hold what a record holds.
 Sizes are bytes. Served by waitress, which gives the raw request target that signatures are checked against.
 """
@@ -28,6 +28,8 @@ from hub import __version__
 from hub.errors import HubError, KeyRefused, NotFound
 from hub.web import api, tiles
 from hub.web.api import Desk
+from hub.web.console import add_console
+from hub.web.page import Rooms
 from hub.wire import Gate, target
 
 __all__ = ["MAX_BODY", "Desk", "create_app"]
@@ -56,12 +58,12 @@ def create_app(
     status: Callable[[], dict[str, Any]],
     *,
     tiles_open: bool,
-    console: flask.Blueprint | None,
+    console: Rooms | None,
 ) -> Flask:
     """The application that waitress serves.
 
-    `gate` carries the hub's authority; `tiles_open` serves the ledger to everybody; `console` is the
-    blueprint of the human's pages with their own /healthz, or None: then it tells the state by `status`.
+    `gate` carries the hub's authority; `tiles_open` serves the ledger to everybody; `console` is
+    what stands behind the pages for people, or None: then only /healthz tells the state, by `status`.
     """
     app = Flask("hub.web", static_folder=None)
     app.config.update(
@@ -83,7 +85,7 @@ def create_app(
     _guard(app, gate, tiles_open)
     _document(app, desk, tiles_open)
     if console is not None:
-        app.register_blueprint(console)
+        add_console(app, console)
     else:
         _health(app, status)
     return app

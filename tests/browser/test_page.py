@@ -5,16 +5,15 @@ import runpy
 import shutil
 import threading
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from flask import Flask
+from console_parts import PASSWORD, console_app, people
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from werkzeug.serving import WSGIRequestHandler, make_server
-
-from hub.web.console import blueprint
 
 _SHARED = runpy.run_path(str(Path(__file__).resolve().parents[1] / "console_states.py"))
 STATES: dict[str, Callable[[], dict[str, Any]]] = _SHARED["STATES"]
@@ -37,12 +36,13 @@ pytestmark = pytest.mark.skipif(
 class Hub:
     """A console on loopback that shows whatever status it is given, and counts who asked for what."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
         self.status = STATES["well"]()
         self.broken = False
         self.asked: list[tuple[str, int]] = []
-        app = Flask("test", static_folder=None)
-        app.register_blueprint(blueprint(self._tell, lambda: (True, "ok"), _SHARED["Reports"]()))
+        app = console_app(
+            self._tell, reports=_SHARED["Reports"](), accounts=people(folder, lambda: datetime.now().astimezone())
+        )
         self._server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=self._handler())
         self.url = f"http://127.0.0.1:{self._server.port}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
@@ -68,6 +68,15 @@ class Hub:
         self._server.server_close()
 
 
+def sign_in(page: Page, name: str, path: str) -> None:
+    """Ask for a page, sign in where it leads, and be there."""
+    page.goto(page.url.partition("?")[0] + path)
+    page.locator("#name").fill(name)
+    page.locator("#password").fill(PASSWORD)
+    page.locator(".door button").click()
+    page.wait_for_url("**/" + path)
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as play:
@@ -77,8 +86,8 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def hub() -> Iterator[Hub]:
-    hub = Hub()
+def hub(tmp_path: Path) -> Iterator[Hub]:
+    hub = Hub(tmp_path)
     yield hub
     hub.close()
 
@@ -130,7 +139,7 @@ def test_axe_finds_nothing(visit: Visit, state: str, lang: str, scheme: str, wid
 @pytest.mark.parametrize(("lang", "scheme", "width"), [("zh", "light", 1280), ("en", "dark", 390), ("zh", "dark", 390)])
 def test_a_nights_report_is_sound_narrow_and_harmless(visit: Visit, lang: str, scheme: str, width: int) -> None:
     page = visit("well", lang=lang, width=width, color_scheme=scheme)
-    page.goto(page.url.partition("?")[0] + f"nights/jiahu/2026-11-23?lang={lang}")
+    sign_in(page, "viewer", f"nights/jiahu/2026-11-23?lang={lang}")
     assert Axe().run(page).violations_count == 0, Axe().run(page).generate_report()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     expect(page.locator("tbody tr")).to_have_count(4)

@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub.web.console import NARROW, STATES, WIDE, WORDS, Words, ems, look, network, shorten, worst_first, wrap
+from hub.web.drawing import NARROW, WIDE, ems, network, shorten, wrap
+from hub.web.overview import worst_first
+from hub.web.words import STATES, WORDS, Words, look
 
 WEB = Path(__file__).resolve().parents[2] / "hub" / "web"
 ZH = Words("zh", "Asia/Shanghai", "2026-11-23T10:12:30+08:00")
@@ -26,10 +28,11 @@ def test_every_word_is_in_both_languages_with_the_same_gaps() -> None:
 
 def test_every_word_is_used_and_every_word_used_is_there() -> None:
     texts = "".join(path.read_text("utf-8") for path in (WEB / "templates").iterdir())
-    texts += (WEB / "console.py").read_text("utf-8").replace("self(", "w(").replace("words(", "w(")
-    used = set(re.findall(r"\bw\(\s*'([a-z_]+)'", texts.replace('"', "'")))
+    texts += "".join(path.read_text("utf-8") for path in WEB.glob("*.py")).replace("self(", "w(").replace("said(", "w(")
+    used = set(re.findall(r"\bw\(\s*'([a-z_]+)'\s*[,)]", texts.replace('"', "'")))
     assert used - WORDS.keys() == set()
-    coded = {key for key in WORDS if key.startswith(("s_", "tier_", "custody_", "severity_"))}
+    groups = ("s_", "tier_", "custody_", "severity_", "nav_", "login_", "role_", "journal_", "did_")
+    coded = {key for key in WORDS if key.startswith(groups)}
     named = {"yesterday", "today", "tomorrow"}
     assert WORDS.keys() - used - coded - named == set()
 

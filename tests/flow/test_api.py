@@ -20,14 +20,16 @@ from typing import Any
 
 import pytest
 import requests
+from console_states import STATES
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from flask import Blueprint, Flask
+from flask import Flask
 from waitress import wasyncore
 from waitress.server import create_server
 
 from hub import note, web, wire
 from hub.errors import ForkError, GapError, KeyRefused, Locked, NotFound, Problem, RecordError, Unreachable
 from hub.web import tiles
+from hub.web.page import Rooms
 
 TYPE = "application/vnd.crossregion.batch"
 CANARY = "张三丰330483199001011234"
@@ -474,13 +476,12 @@ def test_another_host_name_is_not_answered(hub: Served) -> None:
 
 
 def test_the_console_brings_its_own_pages() -> None:
-    console = Blueprint("console", __name__)
-    console.add_url_rule("/", "page", lambda: "page")
-    console.add_url_rule("/healthz", "health", lambda: "well")
-    served = Served(console=console)
+    well = STATES["well"]()
+    frame = {name: well[name] for name in ("hub", "as_of")}
+    served = Served(console=Rooms(lambda: frame, lambda agreements: well, lambda: (True, "well"), is_open=True))
     try:
-        assert served.plain("/").text == "page"
-        assert served.plain("/healthz").text == "well"
+        assert "按约定时间同步" in served.plain("/").text
+        assert served.plain("/healthz").json() == {"ok": True, "what": "well"}
     finally:
         served.close()
 

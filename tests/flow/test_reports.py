@@ -7,6 +7,7 @@ import json
 import openpyxl
 import pytest
 from city_parts import FILES, KIND, WEB, Town, row
+from console_parts import PASSWORD, signed_in
 
 from hub.errors import NotFound
 from hub.reports import csv_of, table, xlsx_of
@@ -61,7 +62,9 @@ def test_tables_open_in_spreadsheets_and_run_nothing(town):
 
 @pytest.mark.parametrize(("lang", "words"), [("zh", "对账报告"), ("en", "Reconciliation report")])
 def test_the_page_tells_it_in_both_languages_and_nothing_of_a_record(town, lang, words):
-    client = town.hub.web().test_client()
+    if not town.hub.accounts.all():
+        town.hub.accounts.add("zhang.wei", PASSWORD, "viewer", who="test")
+    client = signed_in(town.hub.web().test_client(), "zhang.wei", headers={"Host": "127.0.0.1"})
     page = client.get(f"/nights/pair/{NIGHT}?lang={lang}", headers={"Host": "127.0.0.1"})
     text = page.get_data(as_text=True)
     assert page.status_code == 200 and words in text and page.headers["Content-Language"] == lang

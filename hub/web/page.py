@@ -1,0 +1,122 @@
+"""What every page of the console needs: the rooms behind it, the reader's language, the frame around it.
+
+Rule 1. The one cookie here holds a language. Rule 2. A list is shown whole, or in pages that say how many there are.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import flask
+
+from hub.accounts import Accounts
+from hub.store.base import Account
+from hub.web.words import LANGUAGES, Words, look
+
+LANGUAGE = "lang"
+ROWS = 50
+
+
+class ReportsLike(Protocol):
+    """A night's report by agreement and night, and what its figures are called."""
+
+    def __call__(self, agreement: str, night: str) -> dict[str, Any]: ...
+    def label(self, name: str, lang: str) -> str: ...
+
+
+@dataclass(frozen=True)
+class Rooms:
+    """What the console shows and does; every rule is behind it.
+
+    `frame` gives what stands around every page (hub and as_of); `status` the one status dict, narrowed to some agreements
+    or whole; `healthy` the verdict of /healthz and one plain line about it. `is_open` shows the overview to everybody;
+    `secure` says that readers come by TLS. Without `accounts` nobody can sign in, and only what is open is there.
+    """
+
+    frame: Callable[[], dict[str, Any]]
+    status: Callable[[Sequence[str]], dict[str, Any]]
+    healthy: Callable[[], tuple[bool, str]]
+    reports: ReportsLike | None = None
+    accounts: Accounts | None = None
+    is_open: bool = False
+    secure: bool = False
+
+
+def rooms() -> Rooms:
+    """The rooms behind the application that answers now."""
+    found: Rooms = flask.current_app.extensions["console"]
+    return found
+
+
+def me() -> Account | None:
+    """The account that asks, or None for the public."""
+    account: Account | None = flask.g.get("account")
+    return account
+
+
+def mine() -> Account:
+    """The account that asks; only behind a door that lets no one else in."""
+    account = me()
+    assert account is not None
+    return account
+
+
+def status() -> dict[str, Any]:
+    """The status as the reader may see it."""
+    account = me()
+    return rooms().status(account.agreements if account else ())
+
+
+def language() -> str:
+    """Asked for, remembered, or preferred; Chinese unless told."""
+    request = flask.request
+    for wish in (request.args.get("lang"), request.cookies.get(LANGUAGE)):
+        if wish in LANGUAGES:
+            return wish
+    wishes = (tag.lower().partition("-")[0] for tag in request.accept_languages.values())
+    return next((wish for wish in wishes if wish in LANGUAGES), "zh")
+
+
+def frame() -> dict[str, Any]:
+    """What stands around every page, told without reading how things stand."""
+    return rooms().frame()
+
+
+def words(now: dict[str, Any]) -> Words:
+    """The reader's words at the moment of a status or frame."""
+    return Words(language(), now["hub"]["time_zone"], now["as_of"])
+
+
+def page(template: str, now: dict[str, Any], http: int = 200, **values: Any) -> flask.Response:
+    """A page in the reader's language, which is remembered where it was asked for; `now` is a status or frame."""
+    request, lang = flask.request, language()
+    text = flask.render_template(template, s=now, w=words(now), look=look, me=me(), here=_here, **values)
+    reply = flask.make_response(text, http)
+    reply.headers["Content-Language"] = lang
+    reply.vary.update(("Accept-Language", "Cookie"))
+    if request.args.get("lang") == lang:
+        reply.set_cookie(LANGUAGE, lang, max_age=31536000, samesite="Lax", httponly=True, secure=rooms().secure)
+    return reply
+
+
+def _here(**change: str | None) -> str:
+    """The address of this page with some of its query changed, or taken away by None."""
+    args = {**flask.request.args.to_dict(), **(flask.request.view_args or {}), **change}
+    endpoint = flask.request.endpoint or "console.overview"
+    return flask.url_for(endpoint, **{name: value for name, value in args.items() if value is not None})
+
+
+class Sheet(NamedTuple):
+    """One page of a list: its rows, how many there are in all, and the numbers of this page and the last."""
+
+    rows: Sequence[Any]
+    total: int
+    number: int
+    last: int
+
+
+def sheet(found: Sequence[Any]) -> Sheet:
+    """The page of a list that the reader asked for; the nearest there is."""
+    last = max(1, -(-len(found) // ROWS))
+    number = min(max(1, flask.request.args.get("page", 1, type=int)), last)
+    return Sheet(found[(number - 1) * ROWS : number * ROWS], len(found), number, last)

@@ -1,0 +1,307 @@
+"""The console's words in Chinese and English, and how times, counts and states are worded.
+
+Rule 1. Both languages stand side by side, so that neither can be forgotten. Rule 2. A state these words do not know is
+shown by its own name in grey, never as a good one.
+Units: times come as ISO 8601 with an offset and are shown in the hub's time zone, by name.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+LANGUAGES = ("zh", "en")
+STATES = ("action", "failing", "late", "never", "paused", "on_time")  # worst first
+
+# How words that are not a jurisdiction's state look: a run's outcome, the verdict.
+_LOOKS = {
+    "ok": "on_time",
+    "succeeded": "on_time",
+    "committed": "on_time",
+    "incomplete": "late",
+    "failed": "failing",
+    "cancelled": "paused",
+}
+_ZONES = {"Asia/Shanghai": ("北京时间", "Beijing time")}
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+WORDS: dict[str, tuple[str, str]] = {
+    "title": ("跨区域协作数据同步", "Cross-region Sync Hub"),
+    "as_of": ("数据截至 {time} {zone}", "Data as of {time} {zone}"),
+    "skip": ("跳到辖区同步状况", "Skip to the jurisdictions"),
+    "language": ("语言", "Language"),
+    "demo": ("演示", "Demo"),
+    "demo_note": (
+        "这是演示系统：记录由样例城市生成，不是真实执法数据，账本不作凭据。",
+        "This is a demo: sample cities made these records. They are not real and prove nothing.",
+    ),
+    "lost": (
+        "与枢纽的连接已中断：本页停在“数据截至”的时间。正在重试。",
+        "Connection to the hub lost: this page is as old as its “data as of” time. Trying again.",
+    ),
+    "reload": ("刷新本页", "Reload this page"),
+    "no_script": ("本页未自动更新。", "This page does not update by itself."),
+    "cause": ("原因", "Cause"),
+    "action_to_take": ("处理", "What to do"),
+    "see": ("查看{name}", "See {name}"),
+    "figures": ("四个数字", "Four numbers"),
+    "records_today": ("今日同步记录", "Records today"),
+    "records_total": ("累计 {n} 条记录", "{n} records in all"),
+    "open_differences": ("待处理差异", "Open differences"),
+    "quarantined_total": ("另有 {n} 行在隔离区", "and {n} rows in quarantine"),
+    "verified": ("账本校验通过", "Ledger verified"),
+    "not_verified": ("尚未校验", "Not yet"),
+    "ledger_check": ("账本校验", "Ledger verification"),
+    "verified_none": ("账本还没有校验过", "the ledger has never been verified"),
+    "verified_all": ("全部 {n} 个账本条目", "all {n} ledger entries"),
+    "verified_some": ("已校验 {n} / {size} 个账本条目", "{n} of {size} ledger entries"),
+    "next_night": ("下次夜间对账", "Next reconciliation"),
+    "not_scheduled": ("未排定", "Not scheduled"),
+    "network": ("协作网络", "Network"),
+    "network_label": (
+        "协作网络：数据枢纽居中，{n} 个辖区按协作协议分组",
+        "Network: the hub in the middle, {n} jurisdictions grouped by agreement",
+    ),
+    "hub": ("数据枢纽", "Data hub"),
+    "hub_entries": ("账本 {n} 条", "{n} entries"),
+    "no_agreement": ("未加入协议", "No agreement"),
+    "events": ("最近事件", "Recent events"),
+    "events_none": ("还没有任何事件。", "Nothing has happened yet."),
+    "events_more": ("更早的 {n} 件", "{n} earlier"),
+    "cities": ("辖区同步状况", "Jurisdictions"),
+    "cities_caption": (
+        "各辖区同步状况，问题最重的在前；时间均为{zone}",
+        "State of each jurisdiction, worst first; times are {zone}",
+    ),
+    "cities_none": ("还没有配置辖区。", "No jurisdiction is configured yet."),
+    "filter": ("按状态筛选", "Filter by state"),
+    "all": ("全部", "All"),
+    "filtered": ("只显示 {n} 个，共 {total} 个。", "Showing {n} of {total}."),
+    "show_all": ("显示全部", "Show all"),
+    "city": ("辖区", "Jurisdiction"),
+    "state": ("状态", "State"),
+    "last_success": ("最近成功与下次", "Last success and next"),
+    "freshness": ("时效", "Freshness"),
+    "strip": ("近 {n} 天", "Last {n} days"),
+    "strip_good": ("{good}/{ran} 天正常", "{good}/{ran} days on time"),
+    "strip_none": ("没有运行过", "no runs"),
+    "counts": ("读取 / 入账", "Read / stored"),
+    "records": ("记录", "Records"),
+    "retracted": ("撤回 {n}", "{n} retracted"),
+    "quarantined": ("隔离", "Quarantine"),
+    "differences": ("差异", "Differences"),
+    "tried": ("最近尝试 {time}", "last tried {time}"),
+    "never_succeeded": ("从未成功", "never"),
+    "agreed": ("约定 {span}", "agreed {span}"),
+    "not_fresh": ("还没有数据", "nothing yet"),
+    "fresh_until": ("有效至 {time}", "until {time}"),
+    "overdue": ("已超 {span}", "{span} overdue"),
+    "next": ("下次 {time}", "next {time}"),
+    "no_next": ("未排定下次", "no next run"),
+    "nights": ("夜间对账", "Nightly reconciliation"),
+    "nights_caption": ("各协作协议的最近一次夜间对账", "The last nightly reconciliation of each agreement"),
+    "nights_none": ("还没有协作协议。", "There is no agreement yet."),
+    "agreement": ("协作协议", "Agreement"),
+    "night": ("对账日", "Night"),
+    "committed": ("完成 {time}", "committed {time}"),
+    "compared": ("比对", "Compared"),
+    "repaired": ("补正", "Repaired"),
+    "not_compared": ("未参加比对", "Not compared"),
+    "nobody": ("无", "none"),
+    "next_run": ("下次", "Next"),
+    "report": ("对账报告", "Reconciliation report"),
+    "report_figures": ("比对结果", "What was compared"),
+    "compared_at": ("比对 {start} 至 {end}（{zone}）", "compared {start} to {end} ({zone})"),
+    "skip_open": ("跳到待处理差异", "Skip to the open differences"),
+    "assumed": ("节假日安排未知，按周一至周五计算", "holidays unknown: Monday to Friday counted"),
+    "difference": ("差异", "Difference"),
+    "severity": ("程度", "Severity"),
+    "severity_high": ("严重", "high"),
+    "severity_medium": ("一般", "medium"),
+    "severity_low": ("轻微", "low"),
+    "concerns": ("所涉记录", "Concerns"),
+    "clause": ("依据", "Clause"),
+    "step": ("建议", "Next step"),
+    "records_n": ("{n} 条记录", "{n} records"),
+    "signed_record": ("签名记录", "Signed record"),
+    "signed_line": (
+        "本报告是账本第 {entry} 号条目中的记录 {kind} {id}，第 {rev} 版，由枢纽签名。",
+        "This report is the record {kind} {id}, revision {rev}, in ledger entry {entry}, signed by the hub",
+    ),
+    "back": ("返回状态页", "Back to the status page"),
+    "running_night": ("进行中：{done}/{of}", "running: {done} of {of}"),
+    "ledger": ("共享账本", "Shared ledger"),
+    "size": ("条目数", "Entries"),
+    "root": ("根哈希", "Root"),
+    "checkpoint": ("检查点时间", "Checkpoint"),
+    "verified_at": ("校验", "Verified"),
+    "witnesses": ("见证", "Witnesses"),
+    "witnessed_none": ("未声明见证方", "no witness is declared"),
+    "witnessed_all": ("{who} 已见证至 {size}", "cosigned by {who} up to {size}"),
+    "unwitnessed": ("自 {since} 起未见证（需 {quorum} 方，最近见证至 {size}）",
+                    "unwitnessed since {since} ({quorum} needed; last up to {size})"),
+    "verified_line": ("{time}，{what}", "{time}, {what}"),
+    "empty": ("无", "none"),
+    "plain": ("机器可读", "Machine readable"),
+    "version": ("版本 {v}", "Version {v}"),
+    "s_action": ("需处理", "Action needed"),
+    "s_failing": ("失败", "Failing"),
+    "s_late": ("延迟", "Late"),
+    "s_never": ("从未运行", "Never ran"),
+    "s_paused": ("已暂停", "Paused"),
+    "s_on_time": ("正常", "On time"),
+    "s_succeeded": ("成功", "Succeeded"),
+    "s_committed": ("已完成", "Done"),
+    "s_incomplete": ("未完成", "Incomplete"),
+    "s_failed": ("失败", "Failed"),
+    "s_cancelled": ("已取消", "Cancelled"),
+    "s_running": ("进行中", "Running"),
+    "s_ok": ("正常", "OK"),
+    "day_never": ("未运行", "no run"),
+    "tier_city": ("市级", "city"),
+    "tier_county": ("县级", "county"),
+    "tier_town": ("镇级", "town"),
+    "custody_custodial": ("枢纽代签", "hub signs"),
+    "custody_self": ("自行签名", "signs itself"),
+    "today": ("今天", "today"),
+    "yesterday": ("昨天", "yesterday"),
+    "tomorrow": ("明天", "tomorrow"),
+    "now": ("刚刚", "just now"),
+    "ago": ("{span}前", "{span} ago"),
+    "days": ("{n} 天", "{n} days"),
+    "hours": ("{n} 小时", "{n} h"),
+    "minutes": ("{n} 分钟", "{n} min"),
+    "list": ("、", ", "),
+    # the frame
+    "menu": ("主菜单", "Menu"),
+    "skip_main": ("跳到正文", "Skip to the content"),
+    "nav_overview": ("总览", "Overview"),
+    "nav_journal": ("日志", "Journal"),
+    # the door
+    "sign_in": ("登录", "Sign in"),
+    "sign_out": ("退出", "Sign out"),
+    "account": ("账号", "Account"),
+    "password": ("口令", "Password"),
+    "login_refused": ("账号与口令不符。", "Name and password do not fit."),
+    "login_wait": (
+        "口令多次错误，该账号需等待后再试。",
+        "Too many wrong passwords: this account has to wait before the next try.",
+    ),
+    "login_help": (
+        "忘记口令或没有账号，请联系本平台管理员。",
+        "No account, or forgot the password? Ask the administrator of this hub.",
+    ),
+    "role_viewer": ("查阅人员", "Viewer"),
+    "role_coordinator": ("协调员", "Coordinator"),
+    "role_administrator": ("管理员", "Administrator"),
+    # the journal
+    "journal_at": ("时间", "Time"),
+    "journal_who": ("账号", "Account"),
+    "journal_what": ("操作", "What"),
+    "journal_about": ("对象", "About"),
+    "journal_none": ("没有记录。", "Nothing is noted."),
+    "older": ("更早", "Older"),
+    "did_login": ("登录", "signed in"),
+    "did_login_refused": ("登录被拒", "login refused"),
+    "did_logout": ("退出", "signed out"),
+    "did_user_added": ("新增账号", "added an account"),
+    "did_user_changed": ("变更账号", "changed an account"),
+    "did_password_set": ("设置口令", "set a password"),
+    # what was refused
+    "refused_title": ("无法完成", "This cannot be done"),
+    "refused_role": ("您的账号无权打开本页或进行此操作。", "Your account may not open this page or do this."),
+}
+
+
+class Words:
+    """One reader's language, time zone and present moment: everything a template says goes through it."""
+
+    def __init__(self, lang: str, zone: str, now: str) -> None:
+        self.lang = lang
+        self.zone_name = zone
+        self._column = LANGUAGES.index(lang)
+        self._zone = ZoneInfo(zone)
+        self.now = self.at(now)
+
+    def __call__(self, key: str, **values: object) -> str:
+        return WORDS[key][self._column].format(**values)
+
+    def of(self, text: Mapping[str, str]) -> str:
+        """The text in this language, in the other where only that was written."""
+        return text.get(self.lang) or text.get("zh") or text.get("en") or ""
+
+    def word(self, group: str, name: str) -> str:
+        """The word for a coded value; a value nobody worded is shown as it is."""
+        words = WORDS.get(f"{group}_{name}")
+        return words[self._column] if words else name
+
+    def count(self, number: int | None) -> str:
+        return "–" if number is None else f"{number:,}"
+
+    def zone(self) -> str:
+        """The zone as people say it, else its name with the offset of now."""
+        if self.zone_name in _ZONES:
+            return _ZONES[self.zone_name][self._column]
+        offset = self.now.strftime("%z")
+        return f"{self.zone_name} (UTC{offset[:3]}:{offset[3:5]})"
+
+    def at(self, iso: str) -> datetime:
+        """ISO 8601 with an offset, in the hub's time zone."""
+        return datetime.fromisoformat(iso).astimezone(self._zone)
+
+    def clock(self, iso: str) -> str:
+        return self.at(iso).strftime("%H:%M")
+
+    def day(self, iso: str) -> str:
+        """A date, with the year only where it is another one."""
+        day = datetime.fromisoformat(iso)
+        year = day.year if day.year != self.now.year else None
+        if self.lang == "zh":
+            return (f"{year}年" if year else "") + f"{day.month}月{day.day}日"
+        return f"{day.day} {_MONTHS[day.month - 1]}" + (f" {year}" if year else "")
+
+    def near_day(self, iso: str) -> str:
+        """The day of a moment: yesterday, today, tomorrow, or its date."""
+        at = self.at(iso)
+        near = {-1: "yesterday", 0: "today", 1: "tomorrow"}.get((at.date() - self.now.date()).days)
+        return self(near) if near else self.day(at.isoformat())
+
+    def when(self, iso: str) -> str:
+        return f"{self.near_day(iso)} {self.clock(iso)}"
+
+    def full(self, iso: str) -> str:
+        """Date and time with nothing left to guess but the zone, which stands beside it."""
+        at = self.at(iso)
+        if self.lang == "zh":
+            return at.strftime(f"{at.year}年{at.month}月{at.day}日 %H:%M")
+        return at.strftime(f"{at.day} {_MONTHS[at.month - 1]} {at.year} %H:%M")
+
+    def span(self, length: timedelta) -> str:
+        """A length of time in its one or two largest units; never negative."""
+        minutes = max(0, int(length.total_seconds())) // 60
+        hours, minutes = divmod(minutes, 60)
+        if hours >= 48:
+            return self("days", n=hours // 24)
+        parts = [self("hours", n=hours)] if hours else []
+        if minutes or not hours:
+            parts.append(self("minutes", n=minutes))
+        return " ".join(parts)
+
+    def agreed(self, hours: int) -> str:
+        """An interval as the agreement words it: whole days in days."""
+        days, rest = divmod(hours, 24)
+        return self("hours", n=hours) if rest or days < 2 else self("days", n=days)
+
+    def ago(self, iso: str) -> str:
+        length = self.now - self.at(iso)
+        return self("now") if length < timedelta(minutes=1) else self("ago", span=self.span(length))
+
+    def past(self, iso: str) -> str:
+        """How long ago a moment passed, or nothing where it is still to come."""
+        length = self.now - self.at(iso)
+        return self.span(length) if length > timedelta() else ""
+
+
+def look(state: str) -> str:
+    """The appearance of a state or outcome: one of STATES, or `other` for a word this page does not know."""
+    state = _LOOKS.get(state, state)
+    return state if state in STATES else "other"
