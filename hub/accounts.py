@@ -49,6 +49,11 @@ def sees(account: Account, agreements: Iterable[str]) -> bool:
     return not account.agreements or not set(account.agreements).isdisjoint(agreements)
 
 
+def works_for(account: Account, origins: Iterable[str]) -> bool:
+    """Whether any of these jurisdictions is one that the account works for; without a list of its own it works for all."""
+    return not account.jurisdictions or not set(account.jurisdictions).isdisjoint(origins)
+
+
 class Accounts:
     """The accounts of one store."""
 

@@ -31,7 +31,7 @@ from hub.announce import announce
 from hub.backup import RESTORED
 from hub.canonical import b64
 from hub.crosscheck import CrossCheck
-from hub.decisions import Decisions
+from hub.decisions import Decisions, Worklist
 from hub.desk import Desk
 from hub.erasure import Erasures, scrub
 from hub.errors import ConfigError, HubError, Locked
@@ -185,6 +185,9 @@ class Hub:
         scrub(self.store)
         self.accounts = Accounts(self.store, self.now)
         self.decisions = Decisions(self.store, self.issuer(HUB), settings.kinds, self.now)
+        self.worklist = Worklist(
+            self.store, self.decisions, settings.kinds, settings.types, settings.deadlines.rules, lambda: self.framework
+        )
         self.crosscheck = CrossCheck(
             self.store, lambda: self.framework, settings.kinds, settings.types, settings.deadlines,
             settings.items, settings.zone, self._secrets.derive("marks"), feeds,
@@ -449,7 +452,7 @@ class Hub:
             not_before=int(self.store.get(RESTORED) or "0"),
         )
         rooms = Rooms(
-            self.status.frame, self.status, self.healthy, self.reports, self.accounts,
+            self.status.frame, self.status, self.healthy, self.reports, self.accounts, self.worklist,
             is_open=self.demo or self.settings.hub.status_page == "everybody", secure=self.url.startswith("https://"),
         )  # fmt: skip
         return web.create_app(

@@ -35,7 +35,6 @@ from hub import partner as node_room
 from hub import settings as configuration
 from hub.accounts import ROLES
 from hub.canonical import b64
-from hub.decisions import KIND as DECISION
 from hub.errors import ConfigError, HubError, Locked, RecordError, Tampered
 from hub.export import export_records, replace_file
 from hub.framework import HUB
@@ -45,8 +44,7 @@ from hub.ledger import Pin
 from hub.note import parse_vkey
 from hub.partner import Card, Node, NodeFile
 from hub.reconcile import worklist
-from hub.reconcile.deadlines import STATES, due_list, rule_named, told_by_rule, working_days
-from hub.reconcile.worklist import Difference
+from hub.reconcile.deadlines import STATES, due_list, working_days
 from hub.reports import csv_of, table, xlsx_of
 from hub.settings import Settings
 from hub.store.base import Account
@@ -653,14 +651,13 @@ def differences_list(
 ) -> None:  # fmt: skip
     """List differences, gravest first. Exit 4 when open ones are among them."""
     with opened_hub(loaded(config, data)) as hub:
-        settings = hub.settings
-        _known("--type", type_, settings.types)
+        _known("--type", type_, hub.settings.types)
         _known("--agreement", agreement, hub.framework.agreements)
         _known("--state", state, worklist.STATES)
-        found = hub.store.differences(agreement, closed=closed or state == "closed")
+        found = hub.worklist.rows((agreement,) if agreement else (), closed=closed or state == "closed")
     rows = [
-        _difference(row, settings)
-        for row in sorted(found, key=lambda row: (worklist.SEVERITIES.index(row.severity), row.first_night, row.identity))
+        hub.worklist.told(row)
+        for row in found
         if type_ in (None, row.type)
         and state in (None, row.state)
         and assigned in (None, row.assigned)
@@ -687,19 +684,6 @@ def _known(option: str, value: str | None, known: Iterable[str]) -> None:
         raise ConfigError([f"{option} {value}: {did_you_mean(value, known)}"])
 
 
-def _difference(row: Difference, settings: Settings) -> dict[str, Any]:
-    """A difference for people and programs: by reference, with what is told of its type."""
-    told = told_by_rule(settings.types[row.type].words, settings.deadlines.rules.get(rule_named(row.points)))
-    plain = {name: value for name, value in asdict(row).items() if name not in ("refs", "points", "basis")}
-    return plain | {
-        "open": row.is_open,
-        **told,
-        "origins": " ".join(sorted({ref.origin for ref in row.refs})),
-        "refs": [ref._asdict() for ref in row.refs],
-        "points": [point._asdict() for point in row.points],
-    }
-
-
 @differences_group.command("show")
 @click.argument("identity")
 @click.option("--as", "who", default=None, help="Your account's name: notes that you have seen it.")
@@ -713,9 +697,9 @@ def differences_show(
     """Tell all of one difference: records by reference, what was compared, clause, next step, history."""
     with opened_hub(loaded(config, data)) as hub:
         row = hub.decisions.see(identity, who) if who else hub.decisions.find(identity)
-        events = hub.store.difference_events(row.identity)
-        found = _difference(row, hub.settings) | {"history": [event._asdict() for event in events]}
-        kind = hub.settings.kinds[DECISION]
+        events = hub.worklist.history(row)
+        found = hub.worklist.told(row) | {"history": [event._asdict() for event in events]}
+        choices, _ = hub.worklist.choices(row)
 
     def lines() -> None:
         out.print(f"{found['label'][lang]}  {row.identity}  {row.severity}, {row.state}", markup=False, highlight=False)
@@ -724,8 +708,7 @@ def differences_show(
         if found["points"]:
             _print_rows(found["points"], ("field", "verdict", "number", "weight", "score"))
         _print_rows(found["history"], ("at", "who", "step", "code", "reason"))
-        fitting = [name for name, each in worklist.DECISIONS.items() if each.sides <= len(row.refs)]
-        told = ", ".join(f"{name} {kind.codes['judgement'][name][lang]}" for name in fitting)
+        told = ", ".join(f"{name} {words[lang]}" for name, words in choices.items())
         out.print(f"decide: {told}", markup=False, highlight=False, soft_wrap=True)
 
     say(found, json_, lines)
@@ -742,7 +725,7 @@ def differences_assign(identity: str, account: str, who: str, data: Path | None,
     """Hand a difference to an account."""
     with opened_hub(loaded(config, data)) as hub:
         row = hub.decisions.assign(identity, account, who)
-        found = _difference(row, hub.settings)
+        found = hub.worklist.told(row)
     say(found, json_, lambda: out.print(f"{row.identity} is {row.assigned}'s", markup=False, highlight=False))
 
 
@@ -760,7 +743,7 @@ def differences_decide(
     """Decide a difference with a reason; the decision is signed onto the ledger."""
     with opened_hub(loaded(config, data)) as hub:
         row = hub.decisions.decide(identity, decision, reason, who)
-        found = _difference(row, hub.settings)
+        found = hub.worklist.told(row)
     say(
         found,
         json_,

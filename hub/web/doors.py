@@ -28,11 +28,15 @@ RIGHTS = {
     "status_json": OPENED,
     "metrics_text": OPENED,
     "night": VIEWER,
+    "differences": VIEWER,
+    "difference": VIEWER,
+    "decide": COORDINATOR,
+    "assign": COORDINATOR,
     "journal": ADMINISTRATOR,
 }
 """Endpoint of the console -> who may: everybody, everybody where the overview was opened, or a role and those above it."""
 
-MENU = ("overview", "journal")
+MENU = ("overview", "differences", "journal")
 FORM = "form"
 _BEFORE = "before-login"
 
@@ -56,6 +60,7 @@ def _admit() -> flask.Response | AnyResponse | None:
     held, token = rooms().accounts, flask.request.cookies.get(session_cookie(), "")
     flask.g.account = held.session(token) if held and token else None
     flask.g.token = token if flask.g.account else ""
+    flask.g.is_coordinator = _may(COORDINATOR)
     if right is None:
         flask.abort(404)
     if flask.request.method not in ("GET", "HEAD"):

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 import flask
 
 from hub.accounts import Accounts
+from hub.decisions import Worklist
 from hub.store.base import Account
 from hub.web.words import LANGUAGES, Words, look
 
@@ -38,6 +39,7 @@ class Rooms:
     healthy: Callable[[], tuple[bool, str]]
     reports: ReportsLike | None = None
     accounts: Accounts | None = None
+    worklist: Worklist | None = None
     is_open: bool = False
     secure: bool = False
 

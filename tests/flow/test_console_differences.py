@@ -1,0 +1,134 @@
+"""The worklist's pages on a real hub: what is listed, who may decide, and that a decision is what the person saw."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from city_parts import FILES, WEB, Town, row
+from console_parts import PASSWORD, form_of, signed_in
+from flask.testing import FlaskClient
+
+from hub.web.differences import FILTERS
+
+HOST = {"headers": {"Host": "127.0.0.1"}}
+FLAGGED = ("    completeness: snapshot\n", "    completeness: snapshot\n    absent: flag\n")
+
+
+@pytest.fixture(scope="module")
+def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Three records of one city, of which two vanished at their source, and accounts of several scopes."""
+    with Town(tmp_path_factory.mktemp("town")) as made:
+        made.declare(FILES, FLAGGED)
+        made.drop(row(1), row(2), row(3))
+        made.pull()
+        made.drop(row(1))
+        made.clock.on(minutes=1)
+        made.nightly.run("pair", ["2026-11-23"])
+        add = made.hub.accounts.add
+        for name, role, more in (
+            ("viewer", "viewer", {}),
+            ("coordinator", "coordinator", {}),
+            ("ours", "coordinator", {"jurisdictions": (FILES,)}),
+            ("theirs", "coordinator", {"jurisdictions": (WEB,)}),
+            ("elsewhere", "administrator", {"agreements": ("another",)}),
+        ):
+            add(name, PASSWORD, role, who="test", **more)
+        yield made
+
+
+@pytest.fixture
+def visit(town: Any) -> Any:
+    def sign_in(name: str) -> FlaskClient:
+        return signed_in(town.hub.web().test_client(), name, **HOST)
+
+    return sign_in
+
+
+def test_the_list_says_how_many_and_leads_to_each(town: Any, visit: Any) -> None:
+    page = visit("viewer").get("/differences?lang=zh", **HOST).text
+    rows = town.store.differences()
+    assert len(rows) == 2 and "2 项差异" in page and page.count("来源中已消失") >= 2
+    assert all(f"/differences/{each.identity}" in page for each in rows)
+
+
+def test_each_filter_narrows_and_says_what_it_would_leave(town: Any, visit: Any) -> None:
+    client = visit("viewer")
+    for query, n in (("severity=medium", 2), ("severity=high", 0), (f"origin={FILES}", 2), (f"origin={WEB}", 0),
+                     ("type=vanished", 2), ("agreement=pair", 2), ("state=closed", 0), ("assigned=nobody", 0)):  # fmt: skip
+        assert query.partition("=")[0] in FILTERS
+        assert f"{n} 项差异" in client.get(f"/differences?{query}&lang=zh", **HOST).text, query
+
+
+def test_an_account_of_another_agreement_sees_nothing_of_it(town: Any, visit: Any) -> None:
+    client = visit("elsewhere")
+    (first, _) = town.store.differences()
+    assert "0 项差异" in client.get("/differences?lang=zh", **HOST).text
+    assert client.get(f"/differences/{first.identity}", **HOST).status_code == 404
+    form = form_of(client.get("/differences", **HOST).text)
+    for act in ("decide", "assign"):
+        data = {"form": form, "decision": "waive", "reason": "checked", "to": "elsewhere"}
+        assert client.post(f"/differences/{first.identity}/{act}", data=data, **HOST).status_code == 404
+    assert [each.step for each in town.store.difference_events(first.identity)][0] == "opened"
+    assert not town.store.difference(first.identity).decision
+
+
+@pytest.mark.parametrize(("name", "code"), [("viewer", 403), ("theirs", 403)])
+def test_who_may_not_work_on_it_has_no_form_and_is_refused(town: Any, visit: Any, name: str, code: int) -> None:
+    client = visit(name)
+    (first, _) = town.store.differences()
+    before = town.store.difference_events(first.identity)
+    page = client.get(f"/differences/{first.identity}?lang=zh", **HOST).text
+    assert "可查看，但不处理" in page and "/decide" not in page and "/assign" not in page
+    data = {"form": form_of(page), "decision": "waive", "reason": "checked", "to": name}
+    for act in ("decide", "assign"):
+        assert client.post(f"/differences/{first.identity}/{act}", data=data, **HOST).status_code == code
+    assert town.store.difference_events(first.identity) == before
+
+
+def test_a_coordinator_sees_assigns_and_decides_and_the_ledger_holds_it(town: Any, visit: Any) -> None:
+    client = visit("ours")
+    (first, _) = town.store.differences()
+    size = town.store.size()
+    page = client.get(f"/differences/{first.identity}?lang=zh", **HOST).text
+    assert "1 / 2" in page and "甲方" not in page and "以甲方为准" not in page
+    data = {"form": form_of(page), "to": "ours"}
+    assert client.post(f"/differences/{first.identity}/assign", data=data, **HOST).status_code == 303
+    data = {"form": form_of(page), "basis": basis_in(page), "decision": "waive", "reason": "late_entry"}
+    reply = client.post(f"/differences/{first.identity}/decide?severity=medium", data=data, **HOST)
+    assert reply.status_code == 303 and "done=decided" in reply.headers["Location"]
+    assert "severity=medium" in reply.headers["Location"]
+    after = client.get(reply.headers["Location"], **HOST).text
+    assert "已签名入账" in after and "不予处理" in after and "补录" in after
+    assert [each.step for each in town.store.difference_events(first.identity)] == ["opened", "seen", "assigned", "decided"]
+    assert town.store.size() == size + 1 and town.store.difference(first.identity).decision == "waive"
+    town.sound()
+
+
+def test_a_difference_that_changed_meanwhile_is_not_decided(town: Any, visit: Any) -> None:
+    client = visit("coordinator")
+    (_, second) = town.store.differences()
+    page = client.get(f"/differences/{second.identity}?lang=zh", **HOST).text
+    town.hub.decisions.decide(second.identity, "ask_city", "asked", "wang")
+    data = {"form": form_of(page), "basis": basis_in(page), "decision": "waive", "reason": "checked"}
+    reply = client.post(f"/differences/{second.identity}/decide", data=data, **HOST)
+    assert "done=moved" in reply.headers["Location"]
+    assert "未作决定" in client.get(reply.headers["Location"], **HOST).text
+    assert town.store.difference(second.identity).decision == "ask_city"
+
+
+@pytest.mark.parametrize(("decision", "reason"), [("keep_both", "checked"), ("waive", "no reason"), ("", ""), ("x", "checked")])
+def test_a_decision_that_does_not_fit_is_refused_in_words(town: Any, visit: Any, decision: str, reason: str) -> None:
+    client = visit("coordinator")
+    (_, second) = town.store.differences()
+    page = client.get(f"/differences/{second.identity}", **HOST).text
+    data = {"form": form_of(page), "basis": basis_in(page), "decision": decision, "reason": reason}
+    reply = client.post(f"/differences/{second.identity}/decide", data=data, **HOST)
+    assert reply.status_code == 409 and "无法完成" in reply.text
+    assert town.store.difference(second.identity).decision == "ask_city"
+
+
+def basis_in(page: str) -> str:
+    found = re.search(r'name="basis" value="([0-9a-f]{16})"', page)
+    assert found
+    return found[1]
