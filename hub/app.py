@@ -29,6 +29,7 @@ from hub.accounts import Accounts
 from hub.announce import KIND as FRAMEWORK_KIND
 from hub.announce import announce
 from hub.backup import RESTORED
+from hub.book import Book
 from hub.canonical import b64
 from hub.crosscheck import CrossCheck
 from hub.decisions import Decisions, Worklist
@@ -453,6 +454,8 @@ class Hub:
         )
         rooms = Rooms(
             self.status.frame, self.status, self.healthy, self.reports, self.accounts, self.worklist,
+            Book(self.ledger, self.desk.witnessing.state, self.trust_file, lambda: self.framework, self.url),
+            lambda: self.framework, self.settings.kinds,
             is_open=self.demo or self.settings.hub.status_page == "everybody", secure=self.url.startswith("https://"),
         )  # fmt: skip
         return web.create_app(

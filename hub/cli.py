@@ -925,7 +925,7 @@ def nights_show(agreement: str, night: str, lang: str, data: Path | None, config
     """Show the report of one night, as it was signed."""
     with opened_hub(loaded(config, data)) as hub:
         found = hub.reports(agreement, night)
-        rows = table(hub.reports, found, lang)
+        rows = table(hub.reports.label, found, lang)
 
     def lines() -> None:
         for row in rows:
@@ -946,7 +946,7 @@ def nights_export(agreement: str, night: str, path: Path, lang: str, data: Path 
     if path.suffix not in (".csv", ".xlsx"):
         raise ConfigError([f"--to {path}: expected a file ending in .csv or .xlsx"])
     with opened_hub(loaded(config, data)) as hub:
-        rows = table(hub.reports, hub.reports(agreement, night), lang)
+        rows = table(hub.reports.label, hub.reports(agreement, night), lang)
     replace_file(path, csv_of(rows) if path.suffix == ".csv" else xlsx_of(rows, f"{agreement} {night}"))
     out.print(f"{path}: {len(rows)} rows", markup=False, highlight=False)
 

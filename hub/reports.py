@@ -6,6 +6,7 @@ It is read from the record on the ledger, so that what is shown is what was sign
 import csv
 import io
 from collections.abc import Callable, Mapping
+from datetime import date, timedelta
 from typing import Any
 
 from openpyxl import Workbook
@@ -18,7 +19,7 @@ from hub.kinds import Kind
 from hub.nightly import KIND, key_of
 from hub.reconcile.deadlines import Rule, told_by_rule
 from hub.reconcile.types import Told
-from hub.store.base import Store
+from hub.store.base import Night, Store
 
 FIGURES = ("compared", "equal", "repaired", "retracted", "quarantined", "open_differences", "opened", "closed", "overdue",
            "not_compared_count", "seconds", "bytes")  # fmt: skip
@@ -69,17 +70,22 @@ class Reports:
             return dict(row)
         return dict(row) | told_by_rule(told.words, self._rules.get(row.get("rule", "")))
 
+    def month(self, agreement: str, first: date) -> dict[str, Night]:
+        """An agreement's nights of the month that begins on a day, by date."""
+        last = (first.replace(day=28) + timedelta(days=4)).replace(day=1) - timedelta(days=1)
+        return {each.night: each for each in self._store.nights_between(agreement, first.isoformat(), last.isoformat())}
+
     def label(self, name: str, lang: str) -> str:
         """What a figure of the report is called."""
         return str(self._kind.fields[name].label[lang])
 
 
-def table(reports: Reports, report: Mapping[str, Any], lang: str) -> list[list[Any]]:
-    """The report as rows: its figures, then the open differences, then what was repaired."""
+def table(label: Callable[[str, str], str], report: Mapping[str, Any], lang: str) -> list[list[Any]]:
+    """The report as rows, `label` as Reports has it: its figures, then the open differences, then what was repaired."""
     zh = lang == "zh"
     rows: list[list[Any]] = [["协议" if zh else "agreement", report["agreement"]]]
     rows.append(["对账日" if zh else "night", report["night"]])
-    rows += [[reports.label(name, lang), value] for name, value in report["figures"].items()]
+    rows += [[label(name, lang), value] for name, value in report["figures"].items()]
     rows += [["未比对" if zh else "not compared", " ".join(report["not_compared"])], []]
     rows.append(["差异类型" if zh else "what", *COLUMNS, "依据" if zh else "clause", "建议" if zh else "next step"])
     for row in report["differences"]:

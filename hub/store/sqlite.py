@@ -602,6 +602,9 @@ class SqliteStore:
     def nights(self, agreement: str, limit: int) -> list[Night]:
         return self._nights("agreement = ?", limit, agreement)
 
+    def nights_between(self, agreement: str, first: str, last: str) -> list[Night]:
+        return self._nights("agreement = ? AND night BETWEEN ? AND ?", 366, agreement, first, last)
+
     def _nights(self, where: str, limit: int, *values: Any) -> list[Night]:
         rows = self._db().execute(
             f"SELECT agreement, night, state, token, until, result FROM night WHERE {where} ORDER BY night DESC LIMIT ?",

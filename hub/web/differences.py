@@ -6,6 +6,7 @@ shown again. Rule 3. An account sees its agreements' differences, and works on t
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import flask
 
@@ -120,5 +121,6 @@ def _do(identity: str, done: str, step: Callable[[Difference], Difference]) -> f
         if error.what != MOVED:
             raise
         done = "moved"
-    where = flask.url_for("console.difference", **{"identity": row.identity, "done": done} | _asked())
+    query: dict[str, Any] = {"identity": row.identity, "done": done, **_asked()}
+    where = flask.url_for("console.difference", **query)
     return flask.make_response(flask.redirect(where, 303))

@@ -27,7 +27,13 @@ RIGHTS = {
     "overview": OPENED,
     "status_json": OPENED,
     "metrics_text": OPENED,
+    "nights": VIEWER,
     "night": VIEWER,
+    "night_export": VIEWER,
+    "agreements": VIEWER,
+    "agreement": VIEWER,
+    "ledger": VIEWER,
+    "trust": VIEWER,
     "differences": VIEWER,
     "difference": VIEWER,
     "decide": COORDINATOR,
@@ -36,7 +42,7 @@ RIGHTS = {
 }
 """Endpoint of the console -> who may: everybody, everybody where the overview was opened, or a role and those above it."""
 
-MENU = ("overview", "differences", "journal")
+MENU = ("overview", "differences", "nights", "agreements", "ledger", "journal")
 FORM = "form"
 _BEFORE = "before-login"
 

@@ -3,15 +3,19 @@
 Rule 1. The one cookie here holds a language. Rule 2. A list is shown whole, or in pages that say how many there are.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
 from typing import Any, NamedTuple, Protocol
 
 import flask
 
 from hub.accounts import Accounts
+from hub.book import Book
 from hub.decisions import Worklist
-from hub.store.base import Account
+from hub.framework import Framework
+from hub.kinds import Kind
+from hub.store.base import Account, Night
 from hub.web.words import LANGUAGES, Words, look
 
 LANGUAGE = "lang"
@@ -23,6 +27,7 @@ class ReportsLike(Protocol):
 
     def __call__(self, agreement: str, night: str) -> dict[str, Any]: ...
     def label(self, name: str, lang: str) -> str: ...
+    def month(self, agreement: str, first: date) -> dict[str, Night]: ...
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,9 @@ class Rooms:
     reports: ReportsLike | None = None
     accounts: Accounts | None = None
     worklist: Worklist | None = None
+    book: Book | None = None
+    framework: Callable[[], Framework] | None = None
+    kinds: Mapping[str, Kind] = field(default_factory=dict)
     is_open: bool = False
     secure: bool = False
 

@@ -6,7 +6,7 @@ Units: times come as ISO 8601 with an offset and are shown in the hub's time zon
 """
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 LANGUAGES = ("zh", "en")
@@ -23,6 +23,7 @@ _LOOKS = {
 }
 _ZONES = {"Asia/Shanghai": ("北京时间", "Beijing time")}
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 WORDS: dict[str, tuple[str, str]] = {
     "title": ("跨区域协作数据同步", "Cross-region Sync Hub"),
@@ -269,6 +270,93 @@ WORDS: dict[str, tuple[str, str]] = {
     "d_decided": ("已决定", "decided"),
     "d_verified": ("已核验", "verified"),
     "d_closed": ("已结", "closed"),
+    # nights
+    "nav_nights": ("夜间对账", "Nights"),
+    "month": ("月份", "Month"),
+    "month_before": ("上一月", "Month before"),
+    "month_after": ("下一月", "Month after"),
+    "left_out": ("{n} 个未比对", "{n} left out"),
+    "open_n": ("{n} 项未结", "{n} open"),
+    "no_report": ("无报告", "no report"),
+    "export": ("导出", "Export"),
+    # agreements
+    "nav_agreements": ("协议", "Agreements"),
+    "in_force": ("有效", "In force"),
+    "not_in_force": ("未生效或已终止", "Not in force"),
+    "members_n": ("{n} 个成员", "{n} members"),
+    "colon": ("：", ": "),
+    "terms": ("约定", "Terms"),
+    "term_force": ("期间", "In force"),
+    "term_end": ("终止后", "When it ends"),
+    "term_compare": ("比对依据", "Compared by"),
+    "end_keep": ("已收数据可保留", "what was received may be kept"),
+    "end_erase": ("已收数据须删除", "what was received is erased"),
+    "joined": ("{day} 加入", "joined {day}"),
+    "left": ("{day} 退出", "left {day}"),
+    "shares": ("共享条款", "What is shared"),
+    "shares_help": (
+        "未列出的一律不共享；公开字段随每条共享记录提供，其余按字段组提供。",
+        "What is not listed is not shared. Open fields come with every shared record, the rest by groups of fields.",
+    ),
+    "share_kind": ("种类", "Kind"),
+    "share_who": ("提供方 → 接收方", "From → to"),
+    "share_groups": ("内容", "What"),
+    "share_correspondent": ("仅限双方往来", "only between the two named in it"),
+    "open_fields": ("公开字段", "open fields"),
+    "whom_all": ("所有成员", "all members"),
+    "whom_peers": ("同级成员", "members of the same tier"),
+    "whom_superior": ("上级", "its superior"),
+    "whom_tier": ("{tier}成员", "members of tier {tier}"),
+    "whom_codes": ("{names}", "{names}"),
+    "whom_except": ("除{names}外", "all but {names}"),
+    "given": ("今天谁得到{kind}的哪些内容", "{kind}: who receives what today"),
+    "given_help": (
+        "行为提供方，列为接收方；由框架按当日计算，与对外提供时所用的规则相同。不含仅限双方往来的函件内容。",
+        "Rows give, columns receive, by the very rule that cuts what partners get. Letters between two sides not counted.",
+    ),
+    "given_from": ("提供方", "From"),
+    "own": ("本地", "own"),
+    "nothing": ("不共享", "nothing"),
+    "open_only": ("仅公开字段", "open fields only"),
+    # the ledger
+    "nav_ledger": ("账本", "Ledger"),
+    "ledger_head": ("账本头", "Head"),
+    "ledger_key": ("账本公钥", "Ledger's key"),
+    "checkpoint_text": ("检查点原文（签名）", "The checkpoint as signed"),
+    "unwitnessed_short": ("未见证", "Unwitnessed"),
+    "witnessed_short": ("已见证", "Witnessed"),
+    "cosigned_to": ("联署至第 {size} 条", "cosigned up to {size}"),
+    "cosigned_never": ("尚未联署", "has not cosigned yet"),
+    "audits": ("各方核验", "Verified by members"),
+    "audits_none": ("还没有成员节点报告核验结果。", "No member's node has said yet what it found."),
+    "audit_line": ("{day} 核验 {n} 条", "verified {n} entries on {day}"),
+    "audit_sound": ("核验无误", "sound"),
+    "audit_damaged": ("副本有损", "the copy is damaged"),
+    "verify_yourself": ("自行核验", "Verify it yourself"),
+    "verify_why": (
+        "不必相信本页。以下命令在您自己的机器上核验，所需公钥请经由另一途径核对。",
+        "Do not believe this page. These commands verify on your own machine; compare the key by another way.",
+    ),
+    "verify_trust": (
+        "信任文件（账本公钥、见证方、各成员首个密钥）：",
+        "The trust file (ledger key, witnesses, members' first keys):",
+    ),
+    "verify_replay": ("重放整个账本：", "Replay the whole ledger:"),
+    "verify_watch": ("持续监看：", "Keep watching it:"),
+    "verify_evidence": ("核验一份证据包：", "Check an evidence bundle:"),
+    "verify_stock": (
+        "不使用本系统软件：见 docs/check-with-other-tools.md（Go 与 OpenSSL）。",
+        "With nothing of ours: docs/check-with-other-tools.md (Go and OpenSSL).",
+    ),
+    "entries": ("账本条目", "Entries"),
+    "entries_shown": ("显示第 {last} 至 {first} 号，共 {n} 条。", "Numbers {last} to {first} of {n} entries."),
+    "entry": ("条目", "Entry"),
+    "entry_type": ("类型", "Type"),
+    "entry_origin": ("签名方", "Signed for"),
+    "entry_time": ("声明时间", "Stated time"),
+    "entry_seq": ("第 {n} 项", "its number {n}"),
+    "entry_batch": ("批次", "batch"),
+    "entry_key": ("密钥", "key"),
     # the door
     "sign_in": ("登录", "Sign in"),
     "sign_out": ("退出", "Sign out"),
@@ -347,6 +435,14 @@ class Words:
     def today(self) -> str:
         """The present date, ISO."""
         return self.now.date().isoformat()
+
+    def month(self, day: date) -> str:
+        """A month with its year."""
+        return f"{day.year}年{day.month}月" if self.lang == "zh" else f"{_MONTHS[day.month - 1]} {day.year}"
+
+    def weekday(self, day: date) -> str:
+        """The day of the week, as short as a calendar's head has it."""
+        return "一二三四五六日"[day.weekday()] if self.lang == "zh" else _DAYS[day.weekday()]
 
     def day(self, iso: str) -> str:
         """A date, with the year only where it is another one."""

@@ -69,7 +69,7 @@ def test_an_account_of_another_agreement_sees_nothing_of_it(town: Any, visit: An
     for act in ("decide", "assign"):
         data = {"form": form, "decision": "waive", "reason": "checked", "to": "elsewhere"}
         assert client.post(f"/differences/{first.identity}/{act}", data=data, **HOST).status_code == 404
-    assert [each.step for each in town.store.difference_events(first.identity)][0] == "opened"
+    assert town.store.difference_events(first.identity)[0].step == "opened"
     assert not town.store.difference(first.identity).decision
 
 

@@ -49,14 +49,14 @@ def test_a_report_is_what_the_signed_record_says(town):
 def test_tables_open_in_spreadsheets_and_run_nothing(town):
     report = town.hub.reports("pair", NIGHT)
     report["differences"][0] |= {"id": "=1+1", "label": {"zh": "+甲", "en": "@a"}}
-    rows = table(town.hub.reports, report, "zh")
+    rows = table(town.hub.reports.label, report, "zh")
     read = list(csv.reader(io.StringIO(csv_of(rows).decode("utf-8-sig"))))
     assert ["对账日", NIGHT] in read and ["已比对记录", "3"] in read
     assert not [cell for line in read for cell in line if cell.startswith(("=", "+", "@"))]
     sheet = openpyxl.load_workbook(io.BytesIO(xlsx_of(rows, "pair"))).active
     cells = {cell.value: cell.data_type for line in sheet.iter_rows() for cell in line if cell.value is not None}
     assert cells["=1+1"] == "s" and cells["+甲"] == "s" and cells[3] == "n"
-    english = [line[0] for line in table(town.hub.reports, report, "en") if line]
+    english = [line[0] for line in table(town.hub.reports.label, report, "en") if line]
     assert "Records compared" in english and "已比对记录" not in english
 
 

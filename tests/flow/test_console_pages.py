@@ -1,0 +1,108 @@
+"""Nights, agreements and the ledger in the console: what they say is what the hub holds, to each account its own."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import openpyxl
+import pytest
+from city_parts import FILES, Town, row
+from console_parts import PASSWORD, signed_in
+from flask.testing import FlaskClient
+
+from hub import evidence
+
+HOST = {"headers": {"Host": "127.0.0.1"}}
+NIGHT = "2026-11-23"
+
+
+@pytest.fixture(scope="module")
+def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    with Town(tmp_path_factory.mktemp("town")) as made:
+        made.drop(row(1), row(2))
+        made.pull()
+        made.clock.on(minutes=1)
+        made.nightly.run("pair", [NIGHT])
+        made.hub.verify()
+        made.hub.accounts.add("zhang.wei", PASSWORD, "viewer", who="test")
+        made.hub.accounts.add("elsewhere", PASSWORD, "administrator", agreements=("another",), who="test")
+        yield made
+
+
+@pytest.fixture
+def client(town: Any) -> FlaskClient:
+    return signed_in(town.hub.web().test_client(), "zhang.wei", **HOST)
+
+
+@pytest.fixture
+def stranger(town: Any) -> FlaskClient:
+    return signed_in(town.hub.web().test_client(), "elsewhere", **HOST)
+
+
+def test_the_calendar_leads_to_each_report_and_names_days_without_one(town: Any, client: FlaskClient) -> None:
+    page = client.get("/nights?month=2026-11&lang=zh", **HOST).text
+    assert f'href="/nights/pair/{NIGHT}"' in page and "2026年11月" in page
+    assert page.count("/nights/pair/2026-11-") == 1
+    # Before the first night nothing was missed.
+    assert "无报告" not in page[: page.index(NIGHT)]
+    assert "12月" in client.get("/nights?month=2026-12&lang=zh", **HOST).text
+
+
+@pytest.mark.parametrize("month", ["", "x", "2026-13", "2026-11-23", "-1", "9" * 50])
+def test_a_month_that_is_none_is_this_one(client: FlaskClient, month: str) -> None:
+    reply = client.get(f"/nights?month={month}&lang=en", **HOST)
+    assert reply.status_code == 200 and "Nov 2026" in reply.text
+
+
+def test_a_report_is_exported_as_it_was_signed(client: FlaskClient) -> None:
+    text = client.get(f"/nights/pair/{NIGHT}.csv?lang=en", **HOST)
+    assert text.headers["Content-Disposition"] == f'attachment; filename="pair-{NIGHT}.csv"'
+    rows = list(csv.reader(io.StringIO(text.data.decode("utf-8-sig"))))
+    assert ["night", NIGHT] in rows and ["Records compared", "2"] in rows
+    book = openpyxl.load_workbook(io.BytesIO(client.get(f"/nights/pair/{NIGHT}.xlsx?lang=en", **HOST).data))
+    assert [str(cell.value or "") for cell in next(book.active.iter_rows())][:2] == rows[0][:2]
+
+
+def test_another_agreements_nights_and_words_are_not_there(stranger: FlaskClient) -> None:
+    for path in (f"/nights/pair/{NIGHT}", f"/nights/pair/{NIGHT}.csv", "/agreements/pair", "/agreements/none"):
+        assert stranger.get(path, **HOST).status_code == 404, path
+    assert "/agreements/pair" not in stranger.get("/agreements", **HOST).text
+    assert "/nights/pair" not in stranger.get("/nights", **HOST).text
+    assert "j-" + FILES not in stranger.get("/", **HOST).text
+
+
+def test_an_agreement_says_what_the_framework_decides(town: Any, client: FlaskClient) -> None:
+    assert "/agreements/pair" in client.get("/agreements", **HOST).text
+    page = client.get("/agreements/pair?lang=en", **HOST).text
+    framework, agreement = town.hub.framework, town.hub.framework.agreements["pair"]
+    for share in agreement.shares:
+        assert share.clause in page
+    today = town.hub.now().date()
+    one, other = agreement.codes(today)[:2]
+    for share in agreement.shares:
+        cut = framework.decide(share.kind, one, other, today, "pair")
+        kind = town.settings.kinds[share.kind]
+        assert all(kind.group_labels[group]["en"] in page for group in cut.groups)
+
+
+def test_the_ledgers_page_tells_head_and_key_and_gives_what_verifies(town: Any, client: FlaskClient) -> None:
+    page = client.get("/ledger?lang=en", **HOST).text
+    raw, head = town.hub.ledger.checkpoint()
+    assert raw.decode().splitlines()[2] in page and f"{head.size} of {head.size} ledger entries" in page
+    assert "no witness is declared" in page
+    trust = client.get("/trust.json", **HOST).data
+    assert str(evidence.read_trust(trust).log) == json.loads(trust)["policy"].split()[1]
+    assert str(evidence.read_trust(trust).log) in page.replace("&#43;", "+")
+
+
+def test_entries_are_paged_newest_first(town: Any, client: FlaskClient) -> None:
+    book = town.hub.web().extensions["console"].book
+    size = town.hub.store.size()
+    assert [each["index"] for each in book.entries(None, 1000)] == list(range(size - 1, -1, -1))
+    assert [each["index"] for each in book.entries(2, 5)] == [1, 0]
+    assert [each["index"] for each in book.entries(10**9, 2)] == [size - 1, size - 2]
+    assert book.entries(0, 5) == book.entries(-3, 5) == []
+    page = client.get("/ledger?before=2&lang=en", **HOST).text
+    assert f"Numbers 0 to 1 of {size} entries" in page
