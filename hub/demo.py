@@ -207,6 +207,7 @@ class Demo:
             try:
                 node.push()
                 node.pull()
+                node.note_audit()
             except HubError:
                 continue
 

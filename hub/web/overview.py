@@ -70,7 +70,8 @@ def _overview() -> flask.Response:
         only=only,
         worst=cities[0] if cities and look(cities[0]["state"]) != "on_time" else None,
         city_names={city["code"]: said.of(city["name"]) for city in cities},
-        drawings={key: network(by_code, names, said("no_agreement"), shape) for key, shape in shapes.items()},
+        drawings={key: network(by_code, names, said("no_agreement"), shape, said.word) for key, shape in shapes.items()},
+        copies={copy["partner"]: copy for copy in now.get("copies", [])},
     )
 
 
