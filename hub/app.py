@@ -43,6 +43,7 @@ from hub.keys import KeyRing
 from hub.ledger import HeadFile, Ledger, LedgerSeal, Pin, Submission
 from hub.nightly import BIRTH, Nightly
 from hub.note import VKey, parse_vkey
+from hub.oidc import Provider
 from hub.partner import Card
 from hub.reports import Reports
 from hub.settings import HubSettings, Settings
@@ -452,11 +453,15 @@ class Hub:
             self.now,
             not_before=int(self.store.get(RESTORED) or "0"),
         )
+        told = self.settings.hub.oidc
+        if told is not None:
+            told = told._replace(client_secret=self.settings.secret(told.client_secret))
+        asked = Provider(told, f"{self.url}/login/oidc/back") if told else None
         rooms = Rooms(
             self.status.frame, self.status, self.healthy, self.reports, self.accounts, self.worklist,
             Book(self.ledger, self.desk.witnessing.state, self.trust_file, lambda: self.framework, self.url),
             lambda: self.framework, self.settings.kinds,
-            is_open=self.demo or self.settings.hub.status_page == "everybody", secure=self.url.startswith("https://"),
+            provider=asked, is_open=self.demo or self.settings.hub.status_page == "everybody", secure=self.url.startswith("https://"),
         )  # fmt: skip
         return web.create_app(
             self._desk_for_web(), gate, self.status, tiles_open=self.demo or self.settings.hub.tiles == "everybody",

@@ -29,9 +29,10 @@ from adapters.declared import Code, DeclarationError, Doc, did_you_mean, read_ya
 from adapters.declared import check as check_shape
 from hub import framework as rules
 from hub.errors import ConfigError
-from hub.framework import Framework, parse_framework, span_field
+from hub.framework import Framework, NameYaml, parse_framework, span_field
 from hub.kinds import Kind, load_kinds
 from hub.note import is_name
+from hub.oidc import Told as OidcTold
 from hub.reconcile import deadlines
 from hub.reconcile.deadlines import Deadlines, deadlines_of
 from hub.reconcile.types import Told, types_of
@@ -78,6 +79,7 @@ class HubSettings:
     adapters: tuple[Path, ...]
     connections: Mapping[str, Mapping[str, Any]]
     limits: Limits
+    oidc: OidcTold | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,8 +212,27 @@ def _is_public_url(text: str) -> bool:
     return plain and _is_host(host) and (parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host)))
 
 
+def _is_issuer(text: str) -> bool:
+    """A provider's address, which may have a path; plain HTTP is for loopback."""
+    try:
+        parts = urlsplit(text)
+        host = parts.hostname or ""
+    except ValueError:
+        return False
+    plain = not (parts.username or parts.password or parts.query or parts.fragment)
+    return plain and _is_host(host) and (parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host)))
+
+
 class _LimitsYaml(Schema):
     nonces_per_key = fields.Integer(strict=True, validate=validate.Range(100, 10_000_000))
+
+
+class _OidcYaml(Schema):
+    issuer = _text(_is_issuer, "the provider's https:// address, as it spells it itself", required=True)
+    client_id = fields.String(required=True, validate=validate.Length(1, 255))
+    client_secret = _text(is_reference, "a reference env:NAME or file:PATH, never the secret itself", required=True)
+    claim = fields.String(validate=validate.Length(1, 100), load_default="preferred_username")
+    label = fields.Nested(NameYaml, required=True)
 
 
 class _HubYaml(Schema):
@@ -237,6 +258,7 @@ class _HubYaml(Schema):
         load_default=dict,
     )
     limits = fields.Nested(_LimitsYaml, load_default=dict)
+    oidc = fields.Nested(_OidcYaml)
 
 
 class _RegionsYaml(Schema):
@@ -444,6 +466,7 @@ def _hub_of(doc: Doc, folder: Path) -> HubSettings:
         adapters=tuple(_path(folder, place) for place in read["adapters"]),
         connections={code: _resolved(values, folder) for code, values in read["connections"].items()},
         limits=Limits(**read["limits"]),
+        oidc=OidcTold(**read["oidc"]) if "oidc" in read else None,
     )
 
 

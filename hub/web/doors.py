@@ -12,7 +12,7 @@ import flask
 from werkzeug.wrappers import Response as AnyResponse
 
 from hub import accounts
-from hub.errors import HubError, KeyRefused
+from hub.errors import HubError, KeyRefused, NotFound
 from hub.web.page import frame, me, page, rooms
 
 EVERYBODY, OPENED = "everybody", "opened"
@@ -24,6 +24,8 @@ RIGHTS = {
     "login": EVERYBODY,
     "enter": EVERYBODY,
     "leave": EVERYBODY,
+    "oidc": EVERYBODY,
+    "oidc_back": EVERYBODY,
     "overview": OPENED,
     "status_json": OPENED,
     "metrics_text": OPENED,
@@ -45,6 +47,7 @@ RIGHTS = {
 MENU = ("overview", "differences", "nights", "agreements", "ledger", "journal")
 FORM = "form"
 _BEFORE = "before-login"
+_ASKED = "asked-provider"
 
 
 def session_cookie() -> str:
@@ -58,6 +61,8 @@ def doors(console: flask.Blueprint) -> None:
     console.add_url_rule("/login", "login", _login)
     console.add_url_rule("/login", "enter", _enter, methods=["POST"])
     console.add_url_rule("/logout", "leave", _leave, methods=["POST"])
+    console.add_url_rule("/login/oidc", "oidc", _oidc)
+    console.add_url_rule("/login/oidc/back", "oidc_back", _oidc_back)
     console.context_processor(lambda: {"form_token": _form_token, "may": _may, "nav": _nav})
 
 
@@ -131,7 +136,7 @@ def _login(problem: str = "", code: int = 200) -> flask.Response:
     if not flask.request.cookies.get(_BEFORE):
         flask.g.token = fresh
     reply = page("login.html", frame(), code, problem=problem,
-                 next=flask.request.values.get("next", ""))  # fmt: skip
+                 next=flask.request.values.get("next", ""), provider=rooms().provider)  # fmt: skip
     if flask.g.token == fresh:
         _cookie(reply, _BEFORE, fresh)
     return reply
@@ -149,6 +154,37 @@ def _enter() -> flask.Response:
     reply = _go(form.get("next", ""))
     _cookie(reply, session_cookie(), token)
     reply.delete_cookie(_BEFORE)
+    return reply
+
+
+def _oidc() -> flask.Response:
+    provider = rooms().provider
+    if provider is None:
+        flask.abort(404)
+    try:
+        url, kept = provider.begin()
+    except HubError:
+        return _login("provider", 503)
+    reply = flask.make_response(flask.redirect(url, 303))
+    # Lax: the way back begins at the provider, and a strict cookie would not come along.
+    reply.set_cookie(_ASKED, kept, max_age=600, httponly=True, samesite="Lax", secure=rooms().secure)
+    return reply
+
+
+def _oidc_back() -> flask.Response:
+    provider, held = rooms().provider, rooms().accounts
+    if provider is None or held is None:
+        flask.abort(404)
+    try:
+        token = held.admit(provider.finish(flask.request.query_string.decode(), flask.request.cookies.get(_ASKED, "")))
+    except NotFound:
+        return _login("stranger", 401)
+    except HubError:
+        return _login("provider", 401)
+    # A page and no redirect: the strict cookie set here goes along only with what this origin itself asks for.
+    reply = page("entered.html", frame())
+    _cookie(reply, session_cookie(), token)
+    reply.delete_cookie(_ASKED)
     return reply
 
 

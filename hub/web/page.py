@@ -15,6 +15,7 @@ from hub.book import Book
 from hub.decisions import Worklist
 from hub.framework import Framework
 from hub.kinds import Kind
+from hub.oidc import Provider
 from hub.store.base import Account, Night
 from hub.web.words import LANGUAGES, Words, look
 
@@ -48,6 +49,7 @@ class Rooms:
     book: Book | None = None
     framework: Callable[[], Framework] | None = None
     kinds: Mapping[str, Kind] = field(default_factory=dict)
+    provider: Provider | None = None
     is_open: bool = False
     secure: bool = False
 

@@ -378,6 +378,16 @@ WORDS: dict[str, tuple[str, str]] = {
         "口令多次错误，该账号需等待后再试。",
         "Too many wrong passwords: this account has to wait before the next try.",
     ),
+    "login_provider": (
+        "统一身份认证未能确认您的身份，请重试。",
+        "The identity provider could not say who you are. Try again.",
+    ),
+    "login_stranger": (
+        "您已通过统一身份认证，但在本平台没有账号。",
+        "The identity provider knows you, but you have no account here.",
+    ),
+    "sign_in_by": ("使用{provider}登录", "Sign in with {provider}"),
+    "entered": ("已登录", "Signed in"),
     "login_help": (
         "忘记口令或没有账号，请联系本平台管理员。",
         "No account, or forgot the password? Ask the administrator of this hub.",

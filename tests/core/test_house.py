@@ -97,8 +97,9 @@ def third_party() -> set[str]:
 
 
 def declared() -> set[str]:
-    """Distributions of install_requires, in normal spelling."""
+    """Distributions of install_requires and of the extra for identity providers, in normal spelling."""
     lines = setup()["options"]["install_requires"].strip().splitlines()
+    lines += setup()["options.extras_require"]["oidc"].strip().splitlines()
     return {Requirement(line).name.lower().replace("_", "-") for line in lines}
 
 
