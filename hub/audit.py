@@ -23,6 +23,7 @@ from hub.witness import Policy
 PAGE = 256
 BUNDLE = "evidence/v1"
 _PARTS = {"bundle", "record", "disclosures", "path", "note", "keys", "proof", "clauses", "custody"}
+_MORE = {"timestamp"}
 _PATH = {"index", "count", "hashes"}
 
 
@@ -326,7 +327,7 @@ def check_evidence(
     """Check an evidence bundle offline: checkpoint → quorum → inclusion → keys → signatures → path → record → disclosures.
 
     Gives the fields it shows and the steps that held; raises at the first that does not. With a `policy` its quorum of
-    witnesses must have cosigned the checkpoint.
+    witnesses must have cosigned the checkpoint. A timestamp is left to who knows the authorities.
     """
     try:
         raw_note, raw = bundle["note"].encode(), bundle["record"].encode()
@@ -334,7 +335,7 @@ def check_evidence(
         keys, disclosures = [each.encode() for each in bundle["keys"]], bundle["disclosures"]
         index, count, hashes = int(path["index"]), int(path["count"]), list(path["hashes"])
         texts = isinstance(disclosures, list) and all(isinstance(each, str) for each in [*disclosures, *hashes])
-        if bundle["bundle"] != f"{hub}/{BUNDLE}" or not texts or bundle.keys() != _PARTS or path.keys() != _PATH:
+        if bundle["bundle"] != f"{hub}/{BUNDLE}" or not texts or bundle.keys() - _MORE != _PARTS or path.keys() != _PATH:
             raise TypeError
         custody = bundle["custody"]
     except (KeyError, TypeError, ValueError, AttributeError) as error:

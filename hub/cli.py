@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import click
+from cryptography.x509 import Certificate
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -48,9 +49,10 @@ from hub.reconcile.deadlines import STATES, due_list, working_days
 from hub.reports import csv_of, table, xlsx_of
 from hub.settings import Settings
 from hub.store.base import Account
+from hub.timestamp import read_roots
 from hub.watch import Watch
 from hub.web.witness import create_witness
-from hub.wire import OpenLedger
+from hub.wire import OpenLedger, ask_timestamp
 from hub.witness import check_fork
 from hub.workshop import collect_rarely
 
@@ -66,6 +68,13 @@ config_option = click.option(
 # A record's id may begin with a dash.
 DASHED = {"ignore_unknown_options": True}
 data_option = click.option("--data", type=click.Path(path_type=Path), default=None, help="The data folder.")
+tsa_option = click.option(
+    "--tsa", type=click.Path(exists=True, dir_okay=False, path_type=Path), default=None,
+    help="PEM of the authorities (RFC 3161) whose timestamps are believed.",
+)  # fmt: skip
+stamp_option = click.option(
+    "--timestamp", "stamp", metavar="URL", default=None, help="Have this authority (RFC 3161) stamp the bundle's checkpoint."
+)
 
 
 def say(value: Mapping[str, Any], json_: bool, lines: Callable[[], None]) -> None:
@@ -1114,6 +1123,18 @@ def rebuild(data: Path | None, config: Path, json_: bool) -> None:
     )
 
 
+def _stamped(bundle: dict[str, Any], url: str | None, tsa: Path | None) -> dict[str, Any]:
+    """A bundle with the timestamp asked for; it stays as it is where none is."""
+    if url is None:
+        return bundle
+    roots = _roots(tsa)
+    return evidence.with_timestamp(bundle, lambda request: ask_timestamp(url, request, rooted=roots is not None), roots)
+
+
+def _roots(tsa: Path | None) -> list[Certificate] | None:
+    return read_roots(tsa.read_bytes()) if tsa is not None else None
+
+
 @main.group("evidence")
 def evidence_group() -> None:
     """Evidence of one record 证据: to hand out, to check offline, to print."""
@@ -1125,30 +1146,38 @@ def evidence_group() -> None:
 @click.argument("id")
 @click.option("--key", is_flag=True, help="ID is the city's own number of the record (parts of a key with commas between).")
 @click.option("--groups", default="", help="Sealed groups to disclose, with commas between; none unless told.")
+@stamp_option
+@tsa_option
 @click.option("--out", "path", type=click.Path(path_type=Path), default=None, help="A file; stdout unless told.")
 @data_option
 @config_option
 def evidence_export(
-    kind: str, origin: str, id: str, key: bool, groups: str, path: Path | None, data: Path | None, config: Path
-) -> None:
+    kind: str, origin: str, id: str, key: bool, groups: str, stamp: str | None, tsa: Path | None, path: Path | None,
+    data: Path | None, config: Path,
+) -> None:  # fmt: skip
     """Write the evidence bundle of a record's current revision. Who sees it sees what its groups hold."""
     with opened_hub(loaded(config, data)) as hub:
         id = hub.id_of(kind, origin, id.split(",")) if key else id
         bundle = hub.desk.export(kind, origin, id, frozenset(filter(None, groups.split(","))))
-    _write(json.dumps(bundle, ensure_ascii=False, indent=1).encode(), path)
+    _write_bundle(_stamped(bundle, stamp, tsa), path)
 
 
 @evidence_group.command("certificate")
 @click.argument("bundle", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--trust", "pins", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=True,
               help="The trust file (`keys export` prints it).")  # fmt: skip
+@tsa_option
 @click.option("--out", "path", type=click.Path(path_type=Path), default=None, help="A file; stdout unless told.")
 @config_option
-def evidence_certificate(bundle: Path, pins: Path, path: Path | None, config: Path) -> None:
+def evidence_certificate(bundle: Path, pins: Path, tsa: Path | None, path: Path | None, config: Path) -> None:
     """Check a bundle and write one page to print, in Chinese, with a QR code of the bundle's SHA-256."""
     document, raw = evidence.load(bundle)
     kinds = configuration.load(config).kinds
-    _write(evidence.certificate(document, raw, evidence.read_trust(pins.read_bytes()), kinds), path)
+    _write(evidence.certificate(document, raw, evidence.read_trust(pins.read_bytes()), kinds, _roots(tsa)), path)
+
+
+def _write_bundle(bundle: Mapping[str, Any], path: Path | None) -> None:
+    _write(json.dumps(bundle, ensure_ascii=False, indent=1).encode(), path)
 
 
 def _write(data: bytes, path: Path | None) -> None:
@@ -1159,7 +1188,7 @@ def _write(data: bytes, path: Path | None) -> None:
         err.print(f"{path}: {len(data)} bytes", markup=False, highlight=False)
 
 
-def _verify_document(path: Path, pins: Path | None, json_: bool) -> None:
+def _verify_document(path: Path, pins: Path | None, tsa: Path | None, json_: bool) -> None:
     """Check an evidence bundle or a proof of a fork, offline; a fork that holds exits with 5."""
     if pins is None:
         raise ConfigError(["verify FILE needs --trust FILE (`keys export` prints it; it must come by another way)"])
@@ -1172,8 +1201,9 @@ def _verify_document(path: Path, pins: Path | None, json_: bool) -> None:
             f"and {other.size} entries with root {b64(other.root)} that do not continue them",
             where=path.name, mend="no entry after the last one that both share can be relied on; show this to every member",
         )  # fmt: skip
+    roots = _roots(tsa)
     try:
-        shown, report = evidence.check(document, trust)
+        shown, report = evidence.check(document, trust, roots)
     except RecordError as error:
         mend = error.mend or "what was handed over is not what was signed: ask for it anew, and tell who handed it over"
         raise Tampered(error.what, where=f"{path.name}: {error.where}", mend=mend) from error
@@ -1184,6 +1214,7 @@ def _verify_document(path: Path, pins: Path | None, json_: bool) -> None:
 @click.argument("document", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=False)
 @click.option("--trust", "pinned", type=click.Path(exists=True, dir_okay=False, path_type=Path), default=None,
               help="With a file to verify: the trust file (`keys export` prints it).")  # fmt: skip
+@tsa_option
 @click.option("--url", default=None, help="Verify an open ledger by the hub's URL instead of the local store.")
 @click.option("--ledger-key", default=None, help="The ledger's vkey (with --url; as `keys card` shows it).")
 @click.option("--framework", "pins", type=click.Path(exists=True, path_type=Path), default=None,
@@ -1192,7 +1223,7 @@ def _verify_document(path: Path, pins: Path | None, json_: bool) -> None:
 @config_option
 @as_json
 def verify(
-    document: Path | None, pinned: Path | None, url: str | None, ledger_key: str | None, pins: Path | None,
+    document: Path | None, pinned: Path | None, tsa: Path | None, url: str | None, ledger_key: str | None, pins: Path | None,
     data: Path | None, config: Path, json_: bool,
 ) -> None:  # fmt: skip
     """Replay a ledger, local or by URL, or check a file of evidence offline, and say what that proves. Exit 5 on tampering.
@@ -1200,7 +1231,7 @@ def verify(
     DOCUMENT is an evidence bundle, or the proof of a fork that a node left as fork.json.
     """
     if document is not None:
-        _verify_document(document, pinned, json_)
+        _verify_document(document, pinned, tsa, json_)
         return
     if url is None:
         with opened_hub(loaded(config, data)) as hub:
@@ -1452,18 +1483,21 @@ def partner_rotate(void_from: int, second: bool | None, data: Path, passphrase: 
 @click.argument("kind")
 @click.argument("origin")
 @click.argument("id")
+@stamp_option
+@tsa_option
 @click.option("--out", "path", type=click.Path(path_type=Path), default=None, help="A file; stdout unless told.")
 @node_option
 @phrase_option
 @config_option
 def partner_evidence(
-    kind: str, origin: str, id: str, path: Path | None, data: Path, passphrase: str, config: Path
-) -> None:
+    kind: str, origin: str, id: str, stamp: str | None, tsa: Path | None, path: Path | None, data: Path, passphrase: str,
+    config: Path,
+) -> None:  # fmt: skip
     """Fetch the evidence bundle of a record this city may see, checked before it is written."""
     with _node(data, passphrase, config) as (node, _):
-        raw = node.evidence(kind, origin, id)
-        evidence.check(json.loads(raw), node.trust_file())
-    _write(raw, path)
+        bundle = json.loads(node.evidence(kind, origin, id))
+        evidence.check(bundle, node.trust_file())
+    _write_bundle(_stamped(bundle, stamp, tsa), path)
 
 
 @partner_group.command("witness")

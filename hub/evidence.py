@@ -1,4 +1,4 @@
-"""Evidence that leaves the hub: what a verifier pins, what a bundle proves and leaves open, and a page to print.
+"""Evidence that leaves the hub: what a verifier pins, what a bundle proves and leaves open, its timestamp, a page to print.
 
 Rule 1. A bundle is checked offline, against a trust file that came another way: never against what the bundle itself says.
 Rule 2. What stays unproven is said as plainly as what is proven.
@@ -6,19 +6,22 @@ Rule 2. What stays unproven is said as plainly as what is proven.
 
 import html
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import segno
+from cryptography.x509 import Certificate
 
-from hub import audit, batch, merkle, note, record
-from hub.errors import RecordError
+from hub import audit, batch, merkle, note, record, timestamp
+from hub.canonical import b64, unb64
+from hub.errors import RecordError, Unreachable
 from hub.kinds import Kind
 from hub.ledger import Pin
 from hub.note import VKey
+from hub.timestamp import Stamp
 from hub.witness import Policy, policy_text
 
 MOST = 16 << 20
@@ -27,6 +30,11 @@ UNPROVEN = (
     ("that what the record says is true", "记录内容本身的真实性"),
     ("that this is the record's newest revision", "这是否为该记录的最新版本"),
     ("that its origin did not disown the signing key later", "来源机关此后是否声明该密钥作废"),
+)
+REVOKED = ("that the stamping authority's certificate was not revoked by then", "时间戳机构的证书当时未被吊销")
+UNSTAMPED = (
+    "its timestamp: one is there and was not checked, for no authority is pinned (--tsa)",
+    "所附时间戳（未指定可信的时间戳机构，未核验）",
 )
 CUSTODIAL = ("that the city signed itself: the hub signed in its custody", "由来源机关自行签名(本批次由枢纽代签)")
 
@@ -71,23 +79,80 @@ def load(path: Path) -> tuple[dict[str, Any], bytes]:
     return found, raw
 
 
-def check(bundle: Mapping[str, Any], trust: TrustFile) -> tuple[dict[str, Any], audit.Report]:
-    """The fields that a bundle shows, and what it proves and leaves open; raises at the first step that does not hold."""
+def check(
+    bundle: Mapping[str, Any], trust: TrustFile, roots: Sequence[Certificate] | None = None
+) -> tuple[dict[str, Any], audit.Report]:
+    """The fields that a bundle shows, and what it proves and leaves open; raises at the first step that does not hold.
+
+    `roots` are the authorities whose timestamps are believed; without them a timestamp is told of and left open.
+    """
     shown, steps = audit.check_evidence(bundle, trust.hub, trust.log, trust.pins.get, trust.policy)
     unproven = [en for en, _ in UNPROVEN]
     if bundle["custody"] == "custodial":
         unproven.append(CUSTODIAL[0])
     if not trust.policy.quorum:
         unproven.append("that others were shown the same ledger: the trust file asks for no witness")
+    stamp = stamped(bundle, roots)
+    if stamp is not None:
+        steps.append(f"timestamped by {stamp.by}: the checkpoint and all it holds existed at the latest at {stamp.at}")
+        unproven.append(REVOKED[0])
+    elif "timestamp" in bundle:
+        unproven.append(UNSTAMPED[0])
     return shown, audit.Report(proved=steps, unproven=unproven)
 
 
-def certificate(bundle: Mapping[str, Any], raw: bytes, trust: TrustFile, kinds: Mapping[str, Kind]) -> bytes:
+# --- the time, by a third party's word ---
+
+
+def stamped(bundle: Mapping[str, Any], roots: Sequence[Certificate] | None) -> Stamp | None:
+    """What the timestamp of a bundle says; None where there is none, or no `roots` to check it by.
+
+    RecordError where one is there that is not over this bundle's checkpoint, or not signed under a root.
+    """
+    if "timestamp" not in bundle:
+        return None
+    if not isinstance(bundle["timestamp"], str):
+        raise RecordError("not text", where="timestamp")
+    raw = unb64(bundle["timestamp"], where="timestamp")
+    if roots is None:
+        timestamp.read(_checkpoint(bundle), raw)
+        return None
+    return timestamp.check(_checkpoint(bundle), raw, roots)
+
+
+def with_timestamp(
+    bundle: dict[str, Any], ask: Callable[[bytes], bytes], roots: Sequence[Certificate] | None
+) -> dict[str, Any]:
+    """A bundle with a timestamp over its checkpoint's SHA-256, of the authority that `ask` asks; Unreachable for a bad answer.
+
+    Stamped is the signed note as the proof carries it, with its cosignatures: one token for all that the tree holds.
+    """
+    data = _checkpoint(bundle)
+    request = timestamp.ask(data)
+    answer = ask(request.as_bytes())
+    try:
+        found = bundle | {"timestamp": b64(timestamp.take(request, data, answer))}
+        stamped(found, roots)
+    except RecordError as error:
+        raise Unreachable(f"no timestamp that can be believed: {error.what}", where="timestamp", mend=error.mend) from None
+    return found
+
+
+def _checkpoint(bundle: Mapping[str, Any]) -> bytes:
+    """The checkpoint of a bundle's proof: text, blank line and signature lines."""
+    return bytes(bundle["proof"].encode().partition(b"\n\n")[2])
+
+
+def certificate(
+    bundle: Mapping[str, Any], raw: bytes, trust: TrustFile, kinds: Mapping[str, Kind],
+    roots: Sequence[Certificate] | None = None,
+) -> bytes:  # fmt: skip
     """One page to print, in Chinese: what the bundle proves, by whom, and a QR code of the bundle's SHA-256.
 
     The bundle is checked first. Sealed fields appear only where the bundle discloses their group.
     """
-    shown, _ = check(bundle, trust)
+    shown, _ = check(bundle, trust, roots)
+    stamp = stamped(bundle, roots)
     parsed = record.parse(bundle["record"].encode())
     entry = batch.parse(trust.hub, note.parse(bundle["note"].encode()).text)
     kind = kinds.get(parsed.kind)
@@ -98,28 +163,33 @@ def certificate(bundle: Mapping[str, Any], raw: bytes, trust: TrustFile, kinds: 
         ("签发", f"{entry.origin} 第 {entry.seq} 批，{entry.time}"),
         ("签名", "枢纽代签" if bundle["custody"] == "custodial" else "来源机关自签"),
         ("依据", "；".join(map(str, bundle["clauses"])) or "操作方导出"),
+        *([("可信时间戳", f"{stamp.at}　{stamp.by}")] if stamp else []),
         ("证据文件 SHA-256", digest),
     ]
     unproven = [zh for _, zh in UNPROVEN] + ([CUSTODIAL[1]] if bundle["custody"] == "custodial" else [])
     if not trust.policy.quorum:
         unproven.append("其他各方所见账本与此一致(信任文件未要求见证)")
+    if "timestamp" in bundle:
+        unproven.append(REVOKED[1] if stamp else UNSTAMPED[1])
     fields = [(_field(kind, name), _value(kind, name, value)) for name, value in shown.items()]
     return _PAGE.format(
         rows=_table(rows), fields=_grid(fields), code=code,
-        steps="".join(f"<li>{html.escape(step)}</li>" for step in _steps(bundle, trust, entry)),
+        steps="".join(f"<li>{html.escape(step)}</li>" for step in _steps(bundle, trust, entry, stamp)),
         unproven="".join(f"<li>{html.escape(line)}</li>" for line in unproven),
     ).encode()  # fmt: skip
 
 
-def _steps(bundle: Mapping[str, Any], trust: TrustFile, entry: batch.Entry) -> list[str]:
+def _steps(bundle: Mapping[str, Any], trust: TrustFile, entry: batch.Entry, stamp: Stamp | None) -> list[str]:
     """The steps of a check that held, in Chinese."""
     proof, path = bundle["proof"].encode(), bundle["path"]
     at, checkpoint = audit.check_proof(proof, merkle.leaf_hash(bundle["note"].encode()), trust.log)
     by = sorted(trust.policy.signed_by(note.parse(proof.partition(b"\n\n")[2])))
     witnessed = [f"检查点由 {'、'.join(by)} 联署，达到法定数 {trust.policy.quorum}"] if trust.policy.quorum else []
+    timed = [f"检查点附可信时间戳：最迟于 {stamp.at} 已存在，由 {stamp.by} 签发"] if stamp else []
     return [
         f"账本检查点（共 {checkpoint.size} 条）由账本密钥 {trust.log.handle} 签名",
         *witnessed,
+        *timed,
         f"{entry.origin} 第 {entry.seq} 批为该账本第 {at} 条（自 0 起）",
         "该批由其密钥条目所列全部密钥签名，密钥可追溯至信任文件所列的首个密钥",
         f"本记录为该批第 {path['index'] + 1} 条，该批共 {path['count']} 条",

@@ -57,6 +57,7 @@ LABEL = "sig"
 LIFETIME = 300
 SKEW = 30
 MAX_REPLY = 64 << 20
+MAX_PLAIN = 1 << 16  # what a witness or a time-stamping authority answers
 
 GET_COVERS = ("@method", "@authority", "@path", "@query")
 POST_COVERS = (*GET_COVERS, "content-type", "content-digest")
@@ -498,14 +499,16 @@ class _Caller:
     """One peer, reached within a deadline and read within a bound, over TLS except on loopback."""
 
     def __init__(
-        self, base_url: str, ca_file: str | Path | None, proxy: str | None, timeout: float, max_bytes: int
-    ) -> None:
+        self, base_url: str, ca_file: str | Path | None, proxy: str | None, timeout: float, max_bytes: int,
+        *, clear: bool = False,
+    ) -> None:  # fmt: skip
+        """`clear` lets http:// leave this machine: only where the answer is believed by a signature of its own."""
         try:
             self._authority = authority(base_url)
         except ValueError as error:
             raise ConfigError([f"base_url: {error}"]) from None
         self._base = f"{urlsplit(base_url).scheme}://{self._authority}"
-        if self._base.startswith("http:") and not _is_loopback(urlsplit(base_url).hostname or ""):
+        if self._base.startswith("http:") and not clear and not _is_loopback(urlsplit(base_url).hostname or ""):
             raise ConfigError(["base_url: http:// is for loopback only; write https://"])
         if ca_file is not None and not Path(ca_file).is_file():
             raise ConfigError(["ca_file: no such file; give the PEM of the authority behind the hub's certificate"])
@@ -654,12 +657,35 @@ class WitnessPost:
     def __call__(self, url: str, body: bytes) -> tuple[int, bytes]:
         """The status and body of a POST; Unreachable where no answer came."""
         parts = urlsplit(url)
-        caller = _Caller(f"{parts.scheme}://{parts.netloc}", None, None, self._timeout, 1 << 16)
-        try:
-            status, _, answer = caller._send("POST", parts.path, {"Content-Type": "text/plain"}, body)
-        finally:
-            caller.close()
-        return status, answer
+        caller = _Caller(f"{parts.scheme}://{parts.netloc}", None, None, self._timeout, MAX_PLAIN)
+        return _post(caller, parts.path, "text/plain", body)
+
+
+def ask_timestamp(url: str, request: bytes, *, rooted: bool, timeout: float = 30.0) -> bytes:
+    """The answer of a time-stamping authority to a request (RFC 3161, 3.4), not yet looked at; Unreachable where none came.
+
+    Many authorities speak http:// alone. `rooted` says that their signature is checked by roots held beforehand: then, and
+    on loopback, that is enough; else TLS is asked for. ConfigError for a URL that cannot be used.
+    """
+    try:
+        parts = urlsplit(url)
+        route = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        caller = _Caller(f"{parts.scheme}://{parts.netloc}", None, None, timeout, MAX_PLAIN, clear=rooted)
+        status, answer = _post(caller, route, "application/timestamp-query", request)
+    except (ConfigError, ValueError):
+        mend = "write it like https://tsa.example.cn/stamp; http:// needs --tsa, for then its signature is checked at once"
+        raise ConfigError([f"--timestamp: not a URL that a timestamp can be asked of; {mend}"]) from None
+    if status != 200:
+        raise caller._unreachable(f"HTTP {status} to a request for a timestamp", "is this the authority's address?")
+    return answer
+
+
+def _post(caller: _Caller, route: str, content_type: str, body: bytes) -> tuple[int, bytes]:
+    try:
+        status, _, answer = caller._send("POST", route, {"Content-Type": content_type}, body)
+    finally:
+        caller.close()
+    return status, answer
 
 
 def _is_loopback(host: str) -> bool:

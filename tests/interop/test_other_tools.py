@@ -8,6 +8,9 @@ import subprocess
 
 import pytest
 from hub_parts import ROOT, bodies, rig
+from tsa_parts import serving
+
+from hub import evidence, timestamp, wire
 
 A, B, CUSTODIAL = "330483", "330521", "330503"
 PAGE = (ROOT / "docs" / "check-with-other-tools.md").read_text(encoding="utf-8")
@@ -38,7 +41,13 @@ def desk(tmp_path_factory):
         for code in (A, B):
             made.nodes[code].pull()
         export = made.hub.desk.export
-        (folder / "self.json").write_text(json.dumps(export("case", A, leaves[4].id, frozenset({"facts", "party"}))))
+        with serving(tmp_path_factory.mktemp("tsa")) as tsa:
+            roots = timestamp.read_roots(tsa.root.read_bytes())
+            (folder / "tsa.pem").write_bytes(tsa.root.read_bytes())
+            (folder / "other.pem").write_bytes(tsa.other.read_bytes())
+            bundle = export("case", A, leaves[4].id, frozenset({"facts", "party"}))
+            bundle = evidence.with_timestamp(bundle, lambda asked: wire.ask_timestamp(tsa.url, asked, rooted=True), roots)
+        (folder / "self.json").write_text(json.dumps(bundle))
         (folder / "custodial.json").write_text(json.dumps(export("inspection", CUSTODIAL, other[0].id, frozenset())))
         (folder / "trust.json").write_bytes(made.hub.trust_file().dump())
     return folder
@@ -86,3 +95,11 @@ def test_openssl_checks_one_signature(desk, n):
     assert "Signature Verified Successfully" in run(desk, blocks("sh")[n], "self.json")
     spoiled = blocks("sh")[n].replace("openssl pkeyutl", "printf x >> text\nopenssl pkeyutl")
     run(desk, spoiled, "self.json", expect=1)
+
+
+def test_openssl_checks_the_timestamp(desk):
+    script = blocks("sh")[3]
+    told = run(desk, script, "self.json")
+    assert "Verification: OK" in told and "Time stamp: " in told
+    run(desk, script.replace("openssl ts -verify", "printf x >> checkpoint\nopenssl ts -verify"), "self.json", expect=1)
+    run(desk, script.replace("tsa.pem", "other.pem"), "self.json", expect=1)
