@@ -72,6 +72,9 @@ tsa_option = click.option(
     "--tsa", type=click.Path(exists=True, dir_okay=False, path_type=Path), default=None,
     help="PEM of the authorities (RFC 3161) whose timestamps are believed.",
 )  # fmt: skip
+files_argument = click.argument(
+    "files", type=click.Path(exists=True, dir_okay=False, path_type=Path), nargs=-1, metavar="[FILE]..."
+)
 stamp_option = click.option(
     "--timestamp", "stamp", metavar="URL", default=None, help="Have this authority (RFC 3161) stamp the bundle's checkpoint."
 )
@@ -1164,16 +1167,19 @@ def evidence_export(
 
 @evidence_group.command("certificate")
 @click.argument("bundle", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@files_argument
 @click.option("--trust", "pins", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=True,
               help="The trust file (`keys export` prints it).")  # fmt: skip
 @tsa_option
 @click.option("--out", "path", type=click.Path(path_type=Path), default=None, help="A file; stdout unless told.")
 @config_option
-def evidence_certificate(bundle: Path, pins: Path, tsa: Path | None, path: Path | None, config: Path) -> None:
-    """Check a bundle and write one page to print, in Chinese, with a QR code of the bundle's SHA-256."""
+def evidence_certificate(
+    bundle: Path, files: tuple[Path, ...], pins: Path, tsa: Path | None, path: Path | None, config: Path
+) -> None:
+    """Check a bundle (and FILES, its attachments) and write one page to print, in Chinese, with a QR code of its SHA-256."""
     document, raw = evidence.load(bundle)
-    kinds = configuration.load(config).kinds
-    _write(evidence.certificate(document, raw, evidence.read_trust(pins.read_bytes()), kinds, _roots(tsa)), path)
+    kinds, trust = configuration.load(config).kinds, evidence.read_trust(pins.read_bytes())
+    _write(evidence.certificate(document, raw, trust, kinds, _roots(tsa), [*map(evidence.measure, files)]), path)
 
 
 def _write_bundle(bundle: Mapping[str, Any], path: Path | None) -> None:
@@ -1188,22 +1194,24 @@ def _write(data: bytes, path: Path | None) -> None:
         err.print(f"{path}: {len(data)} bytes", markup=False, highlight=False)
 
 
-def _verify_document(path: Path, pins: Path | None, tsa: Path | None, json_: bool) -> None:
+def _verify_document(path: Path, files: tuple[Path, ...], pins: Path | None, tsa: Path | None, json_: bool) -> None:
     """Check an evidence bundle or a proof of a fork, offline; a fork that holds exits with 5."""
     if pins is None:
         raise ConfigError(["verify FILE needs --trust FILE (`keys export` prints it; it must come by another way)"])
     document, _ = evidence.load(path)
     trust = evidence.read_trust(pins.read_bytes())
     if "fork" in document:
+        if files:
+            raise ConfigError([f"{path.name} is the proof of a fork: no files belong to it"])
         one, other = check_fork(document, trust.log)
         raise Tampered(
             f"{trust.log.name} signed two ledgers that contradict each other: {one.size} entries with root {b64(one.root)}, "
             f"and {other.size} entries with root {b64(other.root)} that do not continue them",
             where=path.name, mend="no entry after the last one that both share can be relied on; show this to every member",
         )  # fmt: skip
-    roots = _roots(tsa)
+    roots, given = _roots(tsa), [*map(evidence.measure, files)]
     try:
-        shown, report = evidence.check(document, trust, roots)
+        shown, report = evidence.check(document, trust, roots, given)
     except RecordError as error:
         mend = error.mend or "what was handed over is not what was signed: ask for it anew, and tell who handed it over"
         raise Tampered(error.what, where=f"{path.name}: {error.where}", mend=mend) from error
@@ -1212,6 +1220,7 @@ def _verify_document(path: Path, pins: Path | None, tsa: Path | None, json_: boo
 
 @main.command()
 @click.argument("document", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=False)
+@files_argument
 @click.option("--trust", "pinned", type=click.Path(exists=True, dir_okay=False, path_type=Path), default=None,
               help="With a file to verify: the trust file (`keys export` prints it).")  # fmt: skip
 @tsa_option
@@ -1223,15 +1232,16 @@ def _verify_document(path: Path, pins: Path | None, tsa: Path | None, json_: boo
 @config_option
 @as_json
 def verify(
-    document: Path | None, pinned: Path | None, tsa: Path | None, url: str | None, ledger_key: str | None, pins: Path | None,
-    data: Path | None, config: Path, json_: bool,
+    document: Path | None, files: tuple[Path, ...], pinned: Path | None, tsa: Path | None, url: str | None,
+    ledger_key: str | None, pins: Path | None, data: Path | None, config: Path, json_: bool,
 ) -> None:  # fmt: skip
     """Replay a ledger, local or by URL, or check a file of evidence offline, and say what that proves. Exit 5 on tampering.
 
-    DOCUMENT is an evidence bundle, or the proof of a fork that a node left as fork.json.
+    DOCUMENT is an evidence bundle, or the proof of a fork that a node left as fork.json. Each FILE must be an attachment that
+    the bundle's record names by its SHA-256.
     """
     if document is not None:
-        _verify_document(document, pinned, tsa, json_)
+        _verify_document(document, files, pinned, tsa, json_)
         return
     if url is None:
         with opened_hub(loaded(config, data)) as hub:

@@ -1,4 +1,4 @@
-"""Evidence that leaves the hub: what a verifier pins, what a bundle proves and leaves open, its timestamp, a page to print.
+"""Evidence that leaves the hub: what a verifier pins, what a bundle proves and leaves open, its timestamp and files, a page.
 
 Rule 1. A bundle is checked offline, against a trust file that came another way: never against what the bundle itself says.
 Rule 2. What stays unproven is said as plainly as what is proven.
@@ -8,9 +8,9 @@ import html
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
+from hashlib import file_digest, sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import segno
 from cryptography.x509 import Certificate
@@ -26,6 +26,7 @@ from hub.witness import Policy, policy_text
 
 MOST = 16 << 20
 SHORT = 22
+ROWS = 12
 UNPROVEN = (
     ("that what the record says is true", "记录内容本身的真实性"),
     ("that this is the record's newest revision", "这是否为该记录的最新版本"),
@@ -80,11 +81,12 @@ def load(path: Path) -> tuple[dict[str, Any], bytes]:
 
 
 def check(
-    bundle: Mapping[str, Any], trust: TrustFile, roots: Sequence[Certificate] | None = None
+    bundle: Mapping[str, Any], trust: TrustFile, roots: Sequence[Certificate] | None = None, files: Sequence["File"] = ()
 ) -> tuple[dict[str, Any], audit.Report]:
     """The fields that a bundle shows, and what it proves and leaves open; raises at the first step that does not hold.
 
-    `roots` are the authorities whose timestamps are believed; without them a timestamp is told of and left open.
+    `roots` are the authorities whose timestamps are believed; without them a timestamp is told of and left open. `files` are
+    to be attachments that the record names.
     """
     shown, steps = audit.check_evidence(bundle, trust.hub, trust.log, trust.pins.get, trust.policy)
     unproven = [en for en, _ in UNPROVEN]
@@ -98,6 +100,12 @@ def check(
         unproven.append(REVOKED[0])
     elif "timestamp" in bundle:
         unproven.append(UNSTAMPED[0])
+    named = attachments(shown)
+    for file, fits in told_apart(named, files):
+        size = f" and size ({file.size} bytes)" if all(each.size is not None for each in fits) else ""
+        steps.append(f"{file.name} is {' and '.join(map(str, fits))}: by its SHA-256{size}, as the record says")
+    given = {file.sha256 for file in files}
+    unproven += [f"what {each} holds: its file was not given" for each in named if each.sha256 not in given]
     return shown, audit.Report(proved=steps, unproven=unproven)
 
 
@@ -143,15 +151,77 @@ def _checkpoint(bundle: Mapping[str, Any]) -> bytes:
     return bytes(bundle["proof"].encode().partition(b"\n\n")[2])
 
 
+# --- attachments ---
+
+
+class Attachment(NamedTuple):
+    """A file that a record names by its SHA-256 (small hex): an item of one of its lists, from 1; size in bytes if told."""
+
+    field: str
+    number: int
+    sha256: str
+    size: int | None
+    item: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        return f"item {self.number} of {self.field}"
+
+
+class File(NamedTuple):
+    """A file that was handed over with a bundle."""
+
+    name: str
+    sha256: str
+    size: int
+
+
+def measure(path: Path) -> File:
+    """A file's digest and size, of whatever size it is."""
+    with path.open("rb") as file:
+        digest = file_digest(file, "sha256").hexdigest()
+        return File(path.name, digest, file.tell())
+
+
+def attachments(shown: Mapping[str, Any]) -> list[Attachment]:
+    """The files that shown fields name: each item of a list that has a `sha256`, in every kind."""
+    return [
+        Attachment(name, number, item["sha256"].lower(), item.get("size"), item)
+        for name, value in shown.items()
+        if isinstance(value, list)
+        for number, item in enumerate(value, 1)
+        if isinstance(item, dict) and isinstance(item.get("sha256"), str)
+    ]
+
+
+def told_apart(named: Sequence[Attachment], files: Sequence[File]) -> list[tuple[File, list[Attachment]]]:
+    """Which attachments each file is; RecordError for one that is none, or of another size than the record says."""
+    found = []
+    for file in files:
+        fits = [each for each in named if each.sha256 == file.sha256]
+        if not fits:
+            raise RecordError(
+                "no attachment that this record shows: no item has its SHA-256", where=file.name,
+                mend="give the file byte for byte as it was recorded; a group that is not disclosed may name it",
+            )  # fmt: skip
+        if wrong := [each for each in fits if each.size not in (None, file.size)]:
+            raise RecordError(f"of another size than {wrong[0]} says", where=file.name)
+        found.append((file, fits))
+    return found
+
+
+# --- a page to print ---
+
+
 def certificate(
     bundle: Mapping[str, Any], raw: bytes, trust: TrustFile, kinds: Mapping[str, Kind],
-    roots: Sequence[Certificate] | None = None,
+    roots: Sequence[Certificate] | None = None, files: Sequence[File] = (),
 ) -> bytes:  # fmt: skip
     """One page to print, in Chinese: what the bundle proves, by whom, and a QR code of the bundle's SHA-256.
 
     The bundle is checked first. Sealed fields appear only where the bundle discloses their group.
     """
-    shown, _ = check(bundle, trust, roots)
+    shown, _ = check(bundle, trust, roots, files)
+    named, given = attachments(shown), {file.sha256 for file in files}
     stamp = stamped(bundle, roots)
     parsed = record.parse(bundle["record"].encode())
     entry = batch.parse(trust.hub, note.parse(bundle["note"].encode()).text)
@@ -171,9 +241,12 @@ def certificate(
         unproven.append("其他各方所见账本与此一致(信任文件未要求见证)")
     if "timestamp" in bundle:
         unproven.append(REVOKED[1] if stamp else UNSTAMPED[1])
-    fields = [(_field(kind, name), _value(kind, name, value)) for name, value in shown.items()]
+    if any(each.sha256 not in given for each in named):
+        unproven.append("未附文件的附件，其内容与所载摘要是否一致")
+    listed = {each.field for each in named}
+    fields = [(_field(kind, name), _value(kind, name, value)) for name, value in shown.items() if name not in listed]
     return _PAGE.format(
-        rows=_table(rows), fields=_grid(fields), code=code,
+        rows=_table(rows), fields=_grid(fields), code=code, attachments=_attached(kind, named, given),
         steps="".join(f"<li>{html.escape(step)}</li>" for step in _steps(bundle, trust, entry, stamp)),
         unproven="".join(f"<li>{html.escape(line)}</li>" for line in unproven),
     ).encode()  # fmt: skip
@@ -195,6 +268,27 @@ def _steps(bundle: Mapping[str, Any], trust: TrustFile, entry: batch.Entry, stam
         f"本记录为该批第 {path['index'] + 1} 条，该批共 {path['count']} 条",
         f"披露 {len(bundle['disclosures'])} 个字段组，其摘要均与记录所载一致",
     ]
+
+
+def _attached(kind: Kind | None, named: Sequence[Attachment], given: set[str]) -> str:
+    """The attachments that a record names, as many as leave room for the rest of the page; nothing where it names none."""
+    if not named:
+        return ""
+    heads = ("附件", "类型", "SHA-256", "字节数", "公证编号", "文件")
+    rows = []
+    for each in named[:ROWS]:
+        part = kind.fields[each.field].of.get("type") if kind and each.field in kind.fields else None
+        code = str(each.item.get("type", ""))
+        words = kind.codes[part.table].get(code, {}) if kind and part and part.table else {}
+        kept = each.item.get("name") or f"{_field(kind, each.field)} {each.number}"
+        size, number = each.item.get("size", ""), each.item.get("notarized_no", "")
+        rows.append((kept, words.get("zh", code), each.sha256, size, number, "一致" if each.sha256 in given else "未附"))
+    more = f"<p>另有 {len(named) - ROWS} 个附件，见证据文件。</p>" if len(named) > ROWS else ""
+    cells = [[html.escape(str(cell)) for cell in row] for row in rows]
+    return (
+        '<h2>附件</h2><table class="files"><tr>' + "".join(f"<th>{head}</th>" for head in heads) + "</tr>"
+        + "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in cells) + f"</table>{more}"
+    )  # fmt: skip
 
 
 def _label(kind: Kind | None, name: str) -> str:
@@ -242,6 +336,7 @@ h2 {{ font-size: 11pt; margin: 3mm 0 1mm; border-bottom: 1px solid #111 }}
 table {{ border-collapse: collapse; width: 100% }}
 th, td {{ border: 1px solid #777; padding: .6mm 2mm; text-align: left; vertical-align: top; overflow-wrap: anywhere }}
 th {{ width: 34mm; font-weight: 600; background: #f3f3f3 }}
+.files {{ font-size: 7.5pt }} .files th {{ width: auto; white-space: nowrap }}
 dl {{ display: grid; grid-template-columns: 1fr 1fr; gap: 0 6mm; margin: 1mm 0 }}
 dl > div {{ display: grid; grid-template-columns: 30mm 1fr; border-bottom: 1px solid #ccc; padding: .6mm 0 }}
 dl > .long {{ grid-column: 1 / -1 }} dt {{ color: #444 }} dd {{ margin: 0; overflow-wrap: anywhere }}
@@ -253,7 +348,7 @@ ol, ul {{ margin: 1mm 0; padding-left: 7mm }}
 <p>本单由跨区域协作数据同步枢纽根据证据文件生成。证据文件可离线核验：<code>verify 证据文件 --trust 信任文件</code>，
 或按核验说明使用通用工具（Go、OpenSSL）核验。</p>
 <table>{rows}</table>
-<h2>所载内容</h2><dl>{fields}</dl>
+<h2>所载内容</h2><dl>{fields}</dl>{attachments}
 <h2>已核验</h2><ol>{steps}</ol>
 <h2>不能由此证明</h2><ul>{unproven}</ul>
 </body></html>

@@ -602,7 +602,7 @@ def deqing_case(b: Body, dirt: Dirt, at: datetime) -> Row:
     }
 
 
-_DEQING_CHECK = names("legal_rep_name items result_text led_to_case object_type") + _CHECK + REPRESENTATIVE
+_DEQING_CHECK = names("legal_rep_name items attachments result_text led_to_case object_type") + _CHECK + REPRESENTATIVE
 
 
 def knows_deqing_check(body: Body, dirt: Dirt, at: datetime) -> Body:
@@ -638,6 +638,17 @@ def deqing_check(b: Body, dirt: Dirt, at: datetime) -> Row:
                 "done": i.get("rectified_on"),
             }
             for i in b.get("items", ())
+        ],
+        "files": [
+            {
+                "kind": f["type"],
+                "title": f["name"],
+                "digest": f["sha256"],
+                "bytes": f["size"],
+                "mime": f["media_type"],
+                "notary": f["notarized_no"],
+            }
+            for f in b.get("attachments", ())
         ],
         "ledToCase": b["led_to_case"],
         "updateTime": stamp(at),

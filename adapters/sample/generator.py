@@ -558,6 +558,10 @@ _FINDINGS = (
 )
 
 
+# Type, name and media type of the files that an inspection with a finding leaves.
+_ATTACHED = (("01", "现场照片", "image/jpeg"), ("02", "执法记录仪视频", "video/mp4"))
+
+
 def inspection(random: Random, where: Place, party: Body, number: int, today: date) -> Body:
     """One check by at least two officers, reported within three days."""
     item, act, *_ = random.choice(_ACTS)
@@ -604,7 +608,23 @@ def inspection(random: Random, where: Place, party: Body, number: int, today: da
         if result == "E":
             finding["rectified_on"] = (due - timedelta(days=3)).isoformat()
         body["items"] = [finding]
+        body["attachments"] = [
+            {
+                "type": kind,
+                "name": name,
+                "sha256": sha256(content := attached(body["check_code"], name)).hexdigest(),
+                "size": len(content),
+                "media_type": media,
+                "notarized_no": f"({checked.year})浙{where.code[2:4]}证内字第{number:05d}号",
+            }
+            for kind, name, media in _ATTACHED
+        ]
     return body
+
+
+def attached(check_code: str, name: str) -> bytes:
+    """What stands in for a file of an inspection, so that a digest in a sample has bytes behind it."""
+    return f"{check_code} {name}\n".encode()
 
 
 def stamp(at: datetime) -> str:

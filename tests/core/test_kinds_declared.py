@@ -26,13 +26,13 @@ legal_rep_id_type legal_rep_id violation_type facts basis filed_on decided_on se
 hearing legal_review collective major criminal doc_no doc_no_norm penalty_types penalty_text fine_yuan
 confiscated_income_yuan confiscated_goods_yuan paid_yuan licence_name licence_no is_public
 no_public_reason publish_on publish_end public_status withdraw_reason review_status litigation_status
-exec_method exec_result no_penalty
+exec_method exec_result no_penalty attachments
 """
 INSPECTION = """
 check_code check_name item_code check_list_code plan_id joint_task_id agency_name agency_uscc region_code
 party_type party_name party_id_type party_id object_type object_name reg_address op_address check_form
 check_type check_mode result_code result_raw result_text checked_at reported_at reporter officers items
-led_to_case
+led_to_case attachments
 """
 TRANSFER = """
 letter_no transfer_kind from_agency to_agency from_region to_region case_code party_type party_name

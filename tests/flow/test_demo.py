@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from city_parts import ROOT
 
+from adapters.sample import generator
 from adapters.sample.cities import SampleCities
 from hub import settings as configuration
 
@@ -64,6 +65,24 @@ def test_a_second_start_signs_nothing_twice(demo):
         (each["code"] for each in first["jurisdictions"]), 0
     )
     assert again["differences"] == first["differences"]
+
+
+def test_evidence_of_a_sample_is_checked_with_the_photograph_it_names(demo, tmp_path):
+    folder, _ = demo
+    done = hub("partner", "export", "--to", tmp_path, "--format", "json", "--data", folder / "node-330521")
+    assert done.returncode == 0, done.stderr
+    lines = (tmp_path / "inspection_v1.json").read_text().splitlines()
+    record = next(each for each in map(json.loads, lines) if each["origin"] == "330521" and "attachments" in each)
+    photo, video = record["attachments"]
+    (tmp_path / "photo").write_bytes(generator.attached(record["check_code"], photo["name"]))
+    (tmp_path / "trust.json").write_text(hub("keys", "export", "--data", folder).stdout)
+    bundle = tmp_path / "bundle.json"
+    at = ("inspection", "330521", record["id"], "--groups", "facts")
+    done = hub("evidence", "export", *at, "--data", folder, "--out", bundle)
+    assert done.returncode == 0, done.stderr
+    told = hub("verify", bundle, tmp_path / "photo", "--trust", tmp_path / "trust.json")
+    assert told.returncode == 0 and "photo is item 1 of attachments: by its SHA-256 and size" in told.stdout, told.stderr
+    assert "what item 2 of attachments holds: its file was not given" in told.stdout and video["notarized_no"]
 
 
 def test_ctrl_c_ends_a_served_demo_cleanly_and_the_store_is_sound(demo):

@@ -1,5 +1,6 @@
 """Evidence on its way out: exported, checked offline by a trust file, printed; and a fork explained."""
 
+import html
 import json
 import re
 import shutil
@@ -15,17 +16,39 @@ from hub.witness import Policy
 
 A, B = "330483", "330521"
 GROUPS = frozenset({"facts", "party_masked"})
+PHOTO, DEED, OTHER = b"a photograph\n" * 900, b"a notarial deed", b"a photograph\n" * 899
+NUMBER = "（2026）浙嘉证内字第000123号"
+
+
+def attachments():
+    """Two files that a case names: one with all that may be told of a file, one with the least, its digest in capitals."""
+    photo = {
+        "type": "01", "name": "现场照片<1>", "sha256": evidence.sha256(PHOTO).hexdigest(), "size": len(PHOTO),
+        "media_type": "image/jpeg", "notarized_no": NUMBER,
+    }  # fmt: skip
+    return [photo, {"type": "05", "sha256": evidence.sha256(DEED).hexdigest().upper()}]
+
+
+def given(folder, **files):
+    """Files of a folder, measured."""
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    return [evidence.measure(folder / name) for name in files]
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     with rig(tmp_path_factory.mktemp("evidence"), witnesses=(A, B), quorum=2, pullers=()) as made:
         made.leaves = made.put(A, "case/1", bodies("case/1", A, 5))
+        (case,) = bodies("case/1", A, 1, seed="files").values()
+        made.filed = made.put(A, "case/1", {"files": case | {"attachments": attachments()}})[0]
+        made.letter = made.put(A, "transfer/1", bodies("transfer/1", A, 1, to=B))[0]
         made.nodes[A].push()
         for code in (A, B):
             made.nodes[code].pull()
         made.trusted = made.hub.trust_file()
         made.bundle = made.hub.desk.export("case", A, made.leaves[2].id, GROUPS)
+        made.files = made.hub.desk.export("case", A, made.filed.id, GROUPS)
         yield made
 
 
@@ -97,6 +120,51 @@ def test_the_certificate_says_what_is_proven_and_what_is_not(made):
         evidence.certificate(changed, raw, made.trusted, KINDS)
 
 
+def test_each_file_is_told_to_be_the_attachment_that_it_is(made, tmp_path):
+    deed, photo = given(tmp_path, deed=DEED, photo=PHOTO)
+    _, report = evidence.check(made.files, made.trusted, files=[deed, photo])
+    assert report.proved[-2] == "deed is item 2 of attachments: by its SHA-256, as the record says"
+    size = f"size ({len(PHOTO)} bytes)"
+    assert report.proved[-1] == f"photo is item 1 of attachments: by its SHA-256 and {size}, as the record says"
+    assert not any("file was not given" in line for line in report.unproven)
+    _, report = evidence.check(made.files, made.trusted, files=[deed])
+    assert [line for line in report.unproven if "file was not given" in line] == [
+        "what item 1 of attachments holds: its file was not given"
+    ]
+    assert not any("attachments" in line for line in evidence.check(made.bundle, made.trusted)[1].unproven)
+
+
+def test_a_file_that_the_record_does_not_name_is_refused(made, tmp_path):
+    other, photo = given(tmp_path, other=OTHER, photo=PHOTO)
+    for bundle, files in ((made.files, [photo, other]), (made.bundle, [photo])):
+        with pytest.raises(RecordError, match="no attachment that this record shows"):
+            evidence.check(bundle, made.trusted, files=files)
+    sealed = made.hub.desk.export("case", A, made.filed.id, frozenset())
+    with pytest.raises(RecordError, match="a group that is not disclosed may name it"):
+        evidence.check(sealed, made.trusted, files=[photo])
+    with pytest.raises(RecordError, match="of another size than item 1 of attachments says"):
+        evidence.check(made.files, made.trusted, files=[photo._replace(size=7)])
+
+
+def test_materials_of_a_letter_are_attachments_too(made):
+    bundle = made.hub.desk.export("transfer", A, made.letter.id, frozenset({"materials"}))
+    shown, report = evidence.check(bundle, made.trusted)
+    assert sum("of materials holds: its file was not given" in line for line in report.unproven) == len(shown["materials"]) > 0
+
+
+def test_the_certificate_lists_attachments_and_which_files_were_compared(made, tmp_path):
+    (photo,) = given(tmp_path, photo=PHOTO)
+    raw = json.dumps(made.files).encode()
+    page = evidence.certificate(made.files, raw, made.trusted, KINDS, files=[photo]).decode()
+    rows = re.findall(r"<tr><td>.*?</tr>", page)
+    assert len(rows) == 2 and "现场照片&lt;1&gt;" in rows[0] and "照片</td>" in rows[0] and NUMBER in rows[0]
+    assert photo.sha256 in rows[0] and "一致" in rows[0] and "公证书" in rows[1] and "未附" in rows[1]
+    assert "其内容与所载摘要是否一致" in page and html.escape('"sha256"') not in page
+    deed = given(tmp_path, deed=DEED)
+    assert "其内容与" not in evidence.certificate(made.files, raw, made.trusted, KINDS, files=[photo, *deed]).decode()
+    assert "附件" not in evidence.certificate(made.bundle, raw, made.trusted, KINDS).decode()
+
+
 @pytest.mark.parametrize("raw", [b"", b"[]", b"{}", b'{"hub": "h", "policy": "log x", "pins": {}}', b"\xff"])
 def test_junk_is_no_trust_file(raw):
     with pytest.raises(RecordError):
@@ -118,6 +186,19 @@ def test_by_command(made, tmp_path):
     bad = run("verify", bundle, "--trust", trust)
     assert bad.returncode == 5 and "does not hash to the batch" in bad.stderr
     assert run("verify", bundle).returncode == 2
+
+
+def test_files_by_command(made, tmp_path):
+    trust, bundle, page = tmp_path / "trust.json", tmp_path / "bundle.json", tmp_path / "page.html"
+    trust.write_bytes(made.trusted.dump())
+    bundle.write_text(json.dumps(made.files))
+    given(tmp_path, photo=PHOTO, other=OTHER)
+    good = run("verify", bundle, tmp_path / "photo", "--trust", trust)
+    assert good.returncode == 0 and "photo is item 1 of attachments" in good.stdout and "item 2 of attachments" in good.stdout
+    bad = run("verify", bundle, tmp_path / "photo", tmp_path / "other", "--trust", trust)
+    assert bad.returncode == 5 and "other: no attachment that this record shows" in bad.stderr
+    done = run("evidence", "certificate", bundle, tmp_path / "photo", "--trust", trust, "--out", page)
+    assert done.returncode == 0 and "一致" in page.read_text()
 
 
 def test_a_fork_is_explained_and_exits_with_5(tmp_path):
