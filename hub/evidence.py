@@ -26,7 +26,7 @@ from hub.witness import Policy, policy_text
 
 MOST = 16 << 20
 SHORT = 22
-ROWS = 12
+ROWS = 8
 UNPROVEN = (
     ("that what the record says is true", "记录内容本身的真实性"),
     ("that this is the record's newest revision", "这是否为该记录的最新版本"),
@@ -313,7 +313,7 @@ def _value(kind: Kind | None, name: str, value: Any) -> str:
 
 
 def _grid(rows: Sequence[tuple[str, str]]) -> str:
-    """Short values two to a line, so that the whole is one page."""
+    """Short values three to a line, so that the whole is one page."""
     return "".join(
         f'<div{" class=long" if len(text) > SHORT else ""}><dt>{html.escape(head)}</dt><dd>{html.escape(text)}</dd></div>'
         for head, text in sorted(rows, key=lambda row: len(row[1]) > SHORT)
@@ -328,26 +328,28 @@ _PAGE = """<!doctype html>
 <html lang="zh-CN"><head><meta charset="utf-8"><title>电子数据证据核验单</title>
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
 <style>
-@page {{ size: A4; margin: 14mm }}
-body {{ font: 9.5pt/1.4 "Noto Serif CJK SC", "Source Han Serif SC", SimSun, serif; color: #111; background: #fff;
-  max-width: 174mm; margin: 0 auto; padding: 4mm 0 }}
-h1 {{ font-size: 16pt; text-align: center; margin: 0 0 4mm; letter-spacing: .1em }}
-h2 {{ font-size: 11pt; margin: 3mm 0 1mm; border-bottom: 1px solid #111 }}
+@page {{ size: A4; margin: 12mm 14mm }}
+body {{ font: 8.5pt/1.3 "Noto Serif CJK SC", "Source Han Serif SC", SimSun, serif; color: #111; background: #fff;
+  max-width: 182mm; margin: 0 auto }}
+h1 {{ font-size: 16pt; text-align: center; margin: 0 0 3mm; letter-spacing: .1em }}
+h2 {{ font-size: 10.5pt; margin: 2mm 0 1mm; border-bottom: 1px solid #111 }}
 table {{ border-collapse: collapse; width: 100% }}
 th, td {{ border: 1px solid #777; padding: .6mm 2mm; text-align: left; vertical-align: top; overflow-wrap: anywhere }}
-th {{ width: 34mm; font-weight: 600; background: #f3f3f3 }}
-.files {{ font-size: 7.5pt }} .files th {{ width: auto; white-space: nowrap }}
-dl {{ display: grid; grid-template-columns: 1fr 1fr; gap: 0 6mm; margin: 1mm 0 }}
-dl > div {{ display: grid; grid-template-columns: 30mm 1fr; border-bottom: 1px solid #ccc; padding: .6mm 0 }}
+th {{ width: 30mm; font-weight: 600; background: #f3f3f3 }}
+.files {{ font-size: 7pt; line-height: 1.25 }} .files th {{ width: auto; white-space: nowrap }}
+.files td {{ padding: .2mm 1mm }} .files td:nth-child(3) {{ white-space: nowrap; font-size: 6pt }}
+dl {{ display: grid; grid-template-columns: repeat(3, 1fr); gap: 0 4mm; margin: 1mm 0 }}
+dl > div {{ display: grid; grid-template-columns: 24mm 1fr; gap: 1.5mm; border-bottom: 1px solid #ccc; padding: .4mm 0 }}
 dl > .long {{ grid-column: 1 / -1 }} dt {{ color: #444 }} dd {{ margin: 0; overflow-wrap: anywhere }}
-ol, ul {{ margin: 1mm 0; padding-left: 7mm }}
-.code {{ float: right; margin: 0 0 2mm 4mm; width: 34mm }} .code svg {{ width: 34mm; height: auto }}
+ol, ul {{ margin: 1mm 0; padding-left: 7mm }} ul {{ columns: 2 }}
+.head {{ display: grid; grid-template-columns: 1fr 34mm; gap: 4mm; align-items: start }} .head p {{ margin: 0 0 2mm }}
+.head svg {{ width: 34mm; height: auto }}
 </style></head><body>
 <h1>电子数据证据核验单</h1>
-<div class="code">{code}</div>
+<div class="head"><div>
 <p>本单由跨区域协作数据同步枢纽根据证据文件生成。证据文件可离线核验：<code>verify 证据文件 --trust 信任文件</code>，
 或按核验说明使用通用工具（Go、OpenSSL）核验。</p>
-<table>{rows}</table>
+<table>{rows}</table></div>{code}</div>
 <h2>所载内容</h2><dl>{fields}</dl>{attachments}
 <h2>已核验</h2><ol>{steps}</ol>
 <h2>不能由此证明</h2><ul>{unproven}</ul>
