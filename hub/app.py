@@ -518,6 +518,7 @@ class WebDesk:
         self.push, self.entries, self.framework, self.evidence = desk.push, desk.entries, desk.framework, desk.evidence
         self.tile, self.entry_bundle = ledger.tile, ledger.entry_bundle
         self.target, self.cosign = desk.target, desk.cosign
+        self.attach, self.attachment = desk.attach, desk.attachment
         self._ledger, self._witnessing = ledger, desk.witnessing
 
     def checkpoint(self) -> bytes:

@@ -14,7 +14,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import date
 from pathlib import Path
 from typing import Any, NoReturn
@@ -29,7 +29,7 @@ from adapters import declaration as declarations
 from adapters.base import SourceError
 from adapters.declaration import Declaration, Feed
 from adapters.declared import DeclarationError, did_you_mean, read_yaml
-from hub import app, audit, backup, evidence
+from hub import app, audit, backup, evidence, record
 from hub import demo as demonstration
 from hub import framework as rules
 from hub import partner as node_room
@@ -53,7 +53,7 @@ from hub.timestamp import read_roots
 from hub.watch import Watch
 from hub.web.witness import create_witness
 from hub.wire import OpenLedger, ask_timestamp
-from hub.witness import check_fork
+from hub.witness import Policy, check_fork
 from hub.workshop import collect_rarely
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -75,6 +75,13 @@ tsa_option = click.option(
 files_argument = click.argument(
     "files", type=click.Path(exists=True, dir_okay=False, path_type=Path), nargs=-1, metavar="[FILE]..."
 )
+brought_argument = click.argument(
+    "files", type=click.Path(exists=True, dir_okay=False, path_type=Path), nargs=-1, required=True, metavar="FILE..."
+)
+folder_option = click.option(
+    "--files", "folder", type=click.Path(file_okay=False, path_type=Path), default=None,
+    help="A folder to write the record's attachments into, each under its SHA-256.",
+)  # fmt: skip
 stamp_option = click.option(
     "--timestamp", "stamp", metavar="URL", default=None, help="Have this authority (RFC 3161) stamp the bundle's checkpoint."
 )
@@ -1151,18 +1158,61 @@ def evidence_group() -> None:
 @click.option("--groups", default="", help="Sealed groups to disclose, with commas between; none unless told.")
 @stamp_option
 @tsa_option
+@folder_option
 @click.option("--out", "path", type=click.Path(path_type=Path), default=None, help="A file; stdout unless told.")
 @data_option
 @config_option
 def evidence_export(
-    kind: str, origin: str, id: str, key: bool, groups: str, stamp: str | None, tsa: Path | None, path: Path | None,
-    data: Path | None, config: Path,
+    kind: str, origin: str, id: str, key: bool, groups: str, stamp: str | None, tsa: Path | None, folder: Path | None,
+    path: Path | None, data: Path | None, config: Path,
 ) -> None:  # fmt: skip
     """Write the evidence bundle of a record's current revision. Who sees it sees what its groups hold."""
     with opened_hub(loaded(config, data)) as hub:
         id = hub.id_of(kind, origin, id.split(",")) if key else id
-        bundle = hub.desk.export(kind, origin, id, frozenset(filter(None, groups.split(","))))
-    _write_bundle(_stamped(bundle, stamp, tsa), path)
+        bundle = _stamped(hub.desk.export(kind, origin, id, frozenset(filter(None, groups.split(",")))), stamp, tsa)
+        of = record.parse(bundle["record"].encode())
+        if folder is not None:
+            shown, _ = evidence.check(bundle, replace(hub.trust_file(), policy=Policy((), 0)))
+            _write_files(shown, lambda digest: hub.store.attachment(of.origin, of.kind, of.id, digest), folder)
+    _write_bundle(bundle, path)
+
+
+@evidence_group.command("attach", context_settings=DASHED)
+@click.argument("kind")
+@click.argument("origin")
+@click.argument("id")
+@brought_argument
+@click.option("--key", is_flag=True, help="ID is the city's own number of the record (parts of a key with commas between).")
+@data_option
+@config_option
+@as_json
+def evidence_attach(
+    kind: str, origin: str, id: str, files: tuple[Path, ...], key: bool, data: Path | None, config: Path, json_: bool
+) -> None:
+    """Keep photographs and other files that a record names by digest, for partners who may see that. Safe to repeat."""
+    with opened_hub(loaded(config, data)) as hub:
+        id = hub.id_of(kind, origin, id.split(",")) if key else id
+        found = {path.name: hub.desk.attach(origin, kind, origin, id, evidence.content(path))[1] for path in files}
+    _say_attached(found, json_)
+
+
+def _say_attached(found: dict[str, Any], json_: bool) -> None:
+    def lines() -> None:
+        for name, each in found.items():
+            out.print(f"{name}: kept, {each['size']} bytes, SHA-256 {each['sha256']}", markup=False, highlight=False)
+
+    say({"files": found}, json_, lines)
+
+
+def _write_files(shown: Mapping[str, Any], fetch: Callable[[str], bytes | None], folder: Path) -> None:
+    """Write what a record's attachments hold into a folder, each under its digest; tells which are not to be had."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for each in evidence.attachments(shown):
+        content = fetch(each.sha256)
+        if content is not None:
+            replace_file(folder / each.sha256, content)
+        err.print(f"{each}: {folder / each.sha256 if content is not None else 'nobody brought its file here'}",
+                  markup=False, highlight=False, soft_wrap=True)  # fmt: skip
 
 
 @evidence_group.command("certificate")
@@ -1495,19 +1545,40 @@ def partner_rotate(void_from: int, second: bool | None, data: Path, passphrase: 
 @click.argument("id")
 @stamp_option
 @tsa_option
+@folder_option
 @click.option("--out", "path", type=click.Path(path_type=Path), default=None, help="A file; stdout unless told.")
 @node_option
 @phrase_option
 @config_option
 def partner_evidence(
-    kind: str, origin: str, id: str, stamp: str | None, tsa: Path | None, path: Path | None, data: Path, passphrase: str,
-    config: Path,
+    kind: str, origin: str, id: str, stamp: str | None, tsa: Path | None, folder: Path | None, path: Path | None, data: Path,
+    passphrase: str, config: Path,
 ) -> None:  # fmt: skip
     """Fetch the evidence bundle of a record this city may see, checked before it is written."""
     with _node(data, passphrase, config) as (node, _):
         bundle = json.loads(node.evidence(kind, origin, id))
-        evidence.check(bundle, node.trust_file())
-    _write_bundle(_stamped(bundle, stamp, tsa), path)
+        shown, _ = evidence.check(bundle, node.trust_file())
+        bundle = _stamped(bundle, stamp, tsa)
+        if folder is not None:
+            _write_files(shown, lambda digest: node.attachment(kind, origin, id, digest), folder)
+    _write_bundle(bundle, path)
+
+
+@partner_group.command("attach", context_settings=DASHED)
+@click.argument("kind")
+@click.argument("id")
+@brought_argument
+@node_option
+@phrase_option
+@config_option
+@as_json
+def partner_attach(
+    kind: str, id: str, files: tuple[Path, ...], data: Path, passphrase: str, config: Path, json_: bool
+) -> None:
+    """Bring the hub photographs and other files that a pushed record of this city names by digest. Safe to repeat."""
+    with _node(data, passphrase, config) as (node, _):
+        found = {path.name: node.attach(kind, id, evidence.content(path)) for path in files}
+    _say_attached(found, json_)
 
 
 @partner_group.command("witness")

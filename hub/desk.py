@@ -5,22 +5,24 @@ Rule 2. Each partner gets every entry; of a record it gets what `framework.decid
 Rule 3. Withheld and unknown give the same answer.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from datetime import date, datetime
+from hashlib import sha256
 from typing import Any
 
 import msgspec
 
-from hub import batch, merkle, note
+from hub import batch, merkle, note, record
 from hub.audit import BUNDLE
 from hub.batch import Batch
 from hub.canonical import b64
 from hub.errors import KeyRefused, NotFound, Problem, RecordError
+from hub.evidence import MOST_FILE, Attachment, File, attachments, told_apart
 from hub.framework import HUB, HUB_KINDS, Decision, Framework, correspondents
 from hub.kinds import Kind
 from hub.ledger import Ledger, Pin, Submission
 from hub.record import Leaf
-from hub.store.base import Acked, Entry, Held, Pull
+from hub.store.base import Acked, Attached, Entry, Held, Pull
 from hub.witnessing import Witnessing
 from hub.workshop import Workshop
 
@@ -203,17 +205,52 @@ class Desk:
     def evidence(self, owner: str, kind: str, origin: str, id: str) -> dict[str, Any]:
         """The evidence bundle of a record's current revision, cut to what this partner may see."""
         cut = _Cut(self._framework(), self.kinds, owner, self._now().date())
-        store = self.ledger.store
-        for name in sorted((n for n in self.kinds if n.split("/")[0] == kind), reverse=True):
-            known = store.known(origin, name, [id]).get(id)
-            entry = store.entry_of(known.number) if known else None
-            if known is None or entry is None or entry.first is None:
-                continue
-            held = next(store.leaves(known.number, 1))
+        for _, entry, held in self._current(kind, origin, id):
             decision = cut.decide(held)
             if held.raw is not None and decision.shared:
                 return self._bundle(entry, held, decision)
         raise NotFound("no such record, or not for you")
+
+    def _current(self, kind: str, origin: str, id: str) -> Iterator[tuple[str, Entry, Held]]:
+        """The current revision of a record, in each version of its kind that holds one, newest first."""
+        store = self.ledger.store
+        for name in sorted((n for n in self.kinds if kind in (n, n.split("/")[0])), reverse=True):
+            known = store.known(origin, name, [id]).get(id)
+            entry = store.entry_of(known.number) if known else None
+            if known is not None and entry is not None and entry.first is not None:
+                yield name, entry, next(store.leaves(known.number, 1))
+
+    # --- files that records name ---
+
+    def attach(self, owner: str, kind: str, origin: str, id: str, content: bytes) -> tuple[int, dict[str, Any]]:
+        """Keep what an attachment of the caller's own record holds: 201, or 200 where it was there; RecordError where the
+        current revision does not name it.
+        """
+        if owner != origin:
+            raise KeyRefused(f"a key of {owner} cannot bring files of {origin}")
+        if len(content) > MOST_FILE:
+            raise RecordError(f"larger than {MOST_FILE >> 20} MiB", where="body")
+        file = File("body", sha256(content).hexdigest(), len(content))
+        # An erasure comes before all of this or after it, never between.
+        with self.ledger.store.transaction():
+            for name, _, held in self._current(kind, origin, id):
+                named = list(_attachments(held, held.disclosures))
+                told_apart([each for _, each in named], [file])
+                group = next(group for group, each in named if each.sha256 == file.sha256)
+                fresh = self.ledger.store.put_attachment(Attached(origin, name, id, file.sha256, group), content)
+                return (201 if fresh else 200), {"sha256": file.sha256, "size": file.size}
+        raise NotFound("no such record", mend="push the record first")
+
+    def attachment(self, owner: str, kind: str, origin: str, id: str, digest: str) -> bytes:
+        """What an attachment holds, where a group that this partner may see names it; NotFound otherwise."""
+        cut = _Cut(self._framework(), self.kinds, owner, self._now().date())
+        for name, _, held in self._current(kind, origin, id):
+            decision = cut.decide(held)
+            if decision.shared and any(each.sha256 == digest for _, each in _attachments(held, decision.groups)):
+                content = self.ledger.store.attachment(origin, name, id, digest)
+                if content is not None:
+                    return content
+        raise NotFound("no such attachment, or not for you")
 
     def export(self, kind: str, origin: str, id: str, groups: frozenset[str]) -> dict[str, Any]:
         """The evidence bundle of a record's current revision with these groups, for the operator to hand out."""
@@ -252,6 +289,16 @@ class Desk:
             "clauses": list(decision.clauses),
             "custody": custody,
         }
+
+
+def _attachments(held: Held, groups: Container[str]) -> Iterator[tuple[str, Attachment]]:
+    """The files that these groups of a stored record name, each with its group."""
+    if held.raw is not None:
+        shown = [text for group, text in held.disclosures.items() if group in groups]
+        fields, _ = record.reveal(record.parse(held.raw), shown)
+        for group in sorted(fields):
+            for each in attachments(fields[group]):
+                yield group, each
 
 
 class _Cut:

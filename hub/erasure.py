@@ -1,7 +1,7 @@
 """Erasing what must not be kept, with every proof intact: batches sign hashes, and hashes stay.
 
-Rule 1. Disclosures of the groups named go, in every revision, and with them what was derived from them: content digests,
-rows set aside, versions. With `whole` the record itself goes too and only its leaf hashes stay.
+Rule 1. Disclosures of the groups named go, in every revision, and with them what was derived from them (content digests, rows
+set aside, versions) and the files they name. With `whole` the record itself goes too and only its leaf hashes stay.
 Rule 2. The tombstone on the ledger, the erasure and the notices to partners are one transaction; then journals and free space
 are overwritten. A crash between the two leaves a mark, and the next start overwrites them.
 Rule 3. What was erased takes no further revision: intake passes over it, a push of it is refused.
@@ -47,6 +47,7 @@ def forget(
             for after in store.leaves(entry.first, entry.count):
                 if after.number in numbers:
                     ledger.index([audit.stored(after, kinds, digest_key)], after.number, renew=True)
+    store.drop_attachments(what.origin, what.kind, what.id, None if whole else groups)
     if whole:
         store.drop_record(what.origin, what.kind, what.id)
     store.drop_derived(what.origin, what.id)

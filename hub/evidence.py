@@ -6,6 +6,7 @@ Rule 2. What stays unproven is said as plainly as what is proven.
 
 import html
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import file_digest, sha256
@@ -25,6 +26,8 @@ from hub.timestamp import Stamp
 from hub.witness import Policy, policy_text
 
 MOST = 16 << 20
+MOST_FILE = 8 << 20
+_digest = re.compile("[0-9a-f]{64}").fullmatch
 SHORT = 22
 ROWS = 8
 UNPROVEN = (
@@ -182,14 +185,24 @@ def measure(path: Path) -> File:
         return File(path.name, digest, file.tell())
 
 
+def content(path: Path) -> bytes:
+    """A file's bytes, to be brought to the hub; RecordError where it is too large to travel."""
+    if path.stat().st_size > MOST_FILE:
+        raise RecordError(
+            f"larger than {MOST_FILE >> 20} MiB", where=path.name,
+            mend="hand it over by another way: the record names its digest, and `verify BUNDLE FILE` holds it against that",
+        )  # fmt: skip
+    return path.read_bytes()
+
+
 def attachments(shown: Mapping[str, Any]) -> list[Attachment]:
-    """The files that shown fields name: each item of a list that has a `sha256`, in every kind."""
+    """The files that shown fields name: each item of a list that has a `sha256` of 64 hex digits, in every kind."""
     return [
         Attachment(name, number, item["sha256"].lower(), item.get("size"), item)
         for name, value in shown.items()
         if isinstance(value, list)
         for number, item in enumerate(value, 1)
-        if isinstance(item, dict) and isinstance(item.get("sha256"), str)
+        if isinstance(item, dict) and _digest(str(item.get("sha256")).lower())
     ]
 
 

@@ -13,6 +13,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -41,6 +42,7 @@ from hub.witness import Answer, Cosign, Forked, Policy, Seen, answer, fork_of, p
 AUDIT = "audit/1"
 _TELL = "keep this copy and compare with other partners"
 BATCH_TYPE = "application/vnd.crossregion.batch"
+FILE_TYPE = "application/octet-stream"
 _PINS, _NOTICE, _PUSHED, _PROMISED = "pinned first keys", "last notice", "pushed", "promised checkpoint"
 _KEPT = "kept from ended agreements"
 _SEEN = "cosigned"
@@ -725,6 +727,28 @@ class Node:
         reply = self._client.get(f"/v1/records/{kind}/{origin}/{id}/proof")
         if reply.status != 200:
             raise _refused(reply)
+        return reply.body
+
+    def attach(self, kind: str, id: str, content: bytes) -> dict[str, Any]:
+        """Bring the hub what an attachment of this city's record holds; gives its digest and size. Safe to repeat."""
+        reply = self._client.post(f"/v1/records/{kind}/{self.origin}/{id}/attachments", content, FILE_TYPE)
+        if reply.status not in (200, 201):
+            raise _refused(reply)
+        found: dict[str, Any] = msgspec.json.decode(reply.body)
+        return found
+
+    def attachment(self, kind: str, origin: str, id: str, digest: str) -> bytes | None:
+        """What an attachment holds, by its SHA-256; None where the hub has it not, or not for this city.
+
+        Unreachable where the hub sends something else: what is named by a digest is believed by it alone.
+        """
+        reply = self._client.get(f"/v1/records/{kind}/{origin}/{id}/attachments/{digest}")
+        if reply.status == 404:
+            return None
+        if reply.status != 200:
+            raise _refused(reply)
+        if sha256(reply.body).hexdigest() != digest:
+            raise Unreachable("a file that is not the one asked for", where=digest[:12], mend="ask the hub's operator")
         return reply.body
 
     def trust_file(self) -> TrustFile:

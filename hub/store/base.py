@@ -4,7 +4,7 @@ Rule 1. Writes happen only inside `with store.transaction():`, which is all or n
 left without an error.
 Rule 2. Entries, records and tiles are only ever added (or erased); chains, series, current and counts are views that can
 be derived again from them.
-Rule 3. Disclosures and quarantined rows rest encrypted.
+Rule 3. Disclosures, attachments and quarantined rows rest encrypted.
 A new store joins by inheriting the contract tests in tests/contract/store_contract.py.
 """
 
@@ -186,6 +186,16 @@ class Noted(NamedTuple):
     about: str = ""
     detail: str = ""
     number: int = 0
+
+
+class Attached(NamedTuple):
+    """Which record names a file by its SHA-256 (small hex), and in which group."""
+
+    origin: str
+    kind: str
+    id: str
+    sha256: str
+    group: str
 
 
 class Scan(Protocol):
@@ -373,6 +383,16 @@ class Store(Protocol):
     def note(self, noted: Noted) -> None: ...
     def notes(self, limit: int, before: int | None = None, **where: str) -> list[Noted]:
         """Lines of the journal, newest first, with a number below `before`; `where` by who, what or about."""
+        ...
+
+    # files that records name
+    def put_attachment(self, attached: Attached, content: bytes) -> bool:
+        """Keep what an attachment holds; False where it is there already."""
+        ...
+
+    def attachment(self, origin: str, kind: str, id: str, sha256: str) -> bytes | None: ...
+    def drop_attachments(self, origin: str, kind: str, id: str, groups: Iterable[str] | None) -> None:
+        """Forget what a record's attachments hold: those that these groups name, or with None all."""
         ...
 
     # upkeep

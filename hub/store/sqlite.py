@@ -26,6 +26,7 @@ from hub.store import engine
 from hub.store.base import (
     Account,
     Acked,
+    Attached,
     Entry,
     Erased,
     Held,
@@ -147,6 +148,15 @@ def console(db: Database) -> None:
     db["session"].create_index(["account"])  # type: ignore[union-attr]
     _table(db, "journal", {"number": int} | dict.fromkeys(Noted._fields[:-1], str), "number")
     db["journal"].create_index(["about"])  # type: ignore[union-attr]
+
+
+@schema()
+def attachments(db: Database) -> None:
+    """What the files hold that records name by digest, encrypted."""
+    db.execute(
+        "CREATE TABLE attachment(origin TEXT, kind TEXT, id TEXT, sha256 TEXT, home TEXT NOT NULL, content BLOB NOT NULL,"
+        " PRIMARY KEY(origin, kind, id, sha256))"
+    )
 
 
 def _table(db: Database, name: str, columns: dict[str, Any], pk: str | tuple[str, ...]) -> None:
@@ -775,6 +785,25 @@ class SqliteStore:
     def drop_derived(self, origin: str, id: str) -> None:
         self._write().execute("DELETE FROM quarantine WHERE origin = ? AND id = ?", (origin, id))
         self._write().execute("DELETE FROM version WHERE id = ?", (id,))
+
+    # --- files that records name ---
+
+    def put_attachment(self, attached: Attached, content: bytes) -> bool:
+        sealed = self._vault.seal(content, "/".join(attached[:4]).encode())
+        row = (*attached, sealed)
+        return bool(self._write().execute("INSERT OR IGNORE INTO attachment VALUES (?, ?, ?, ?, ?, ?)", row).rowcount)
+
+    def attachment(self, origin: str, kind: str, id: str, sha256: str) -> bytes | None:
+        key = (origin, kind, id, sha256)
+        row = self._one("SELECT content FROM attachment WHERE origin = ? AND kind = ? AND id = ? AND sha256 = ?", *key)
+        return self._vault.open(row[0], "/".join(key).encode()) if row else None
+
+    def drop_attachments(self, origin: str, kind: str, id: str, groups: Iterable[str] | None) -> None:
+        where, values = "origin = ? AND kind = ? AND id = ?", (origin, kind, id)
+        if groups is not None:
+            where += " AND home IN (SELECT value FROM json_each(?))"
+            values += (json.dumps(sorted(groups)),)  # type: ignore[assignment]
+        self._write().execute(f"DELETE FROM attachment WHERE {where}", values)
 
     def scrub(self) -> bool:
         # Freed pages are zeroed as they are freed (secure_delete); what is left lies in the journal.

@@ -20,6 +20,7 @@ from hub.errors import ChainError, HubError, KeyRefused, NotFound, Problem
 BATCH_TYPE = "application/vnd.crossregion.batch"
 LINES_TYPE = "application/x-ndjson"
 NOTE_TYPE = "text/plain"
+FILE_TYPE = "application/octet-stream"
 
 _number = re.compile(r"0|[1-9][0-9]{0,15}").fullmatch
 
@@ -65,6 +66,14 @@ class Desk(Protocol):
 
     def evidence(self, owner: str, kind: str, origin: str, id: str) -> dict[str, Any]:
         """The evidence bundle of the record's current revision; NotFound where unknown or withheld."""
+        ...
+
+    def attach(self, owner: str, kind: str, origin: str, id: str, content: bytes) -> tuple[int, dict[str, Any]]:
+        """201 and what was kept, or 200 where it was there; raises HubError for a refusal."""
+        ...
+
+    def attachment(self, owner: str, kind: str, origin: str, id: str, digest: str) -> bytes:
+        """What an attachment holds; NotFound where unknown or withheld."""
         ...
 
 
@@ -168,6 +177,11 @@ _EVIDENCE = _object(
     proof=_PROOF,
     clauses=_each(_TEXT, "The clauses by which the caller sees it"),
     custody={"enum": ["custodial", "self"]},
+)
+_KEPT = _object(
+    "A file that is kept",
+    sha256=_text("Its SHA-256 in small hex, by which the record names it"),
+    size=_count("Its size in bytes"),
 )
 
 
@@ -326,6 +340,7 @@ def blueprint(desk: Desk) -> Any:
     _cosignatures(blp, desk)
     _framework(blp, desk)
     _evidence(blp, desk)
+    _attachments(blp, desk)
     return blp
 
 
@@ -428,14 +443,47 @@ def _evidence(blp: Any, desk: Desk) -> None:
             # One body for both: what the Desk says of its reason must not tell them apart.
             return problem(404, "not_found", "no such record for this caller")
 
-    rule = "/records/<string:kind>/<string:origin>/<string:record>/proof"
-    parameters = [
+    bundle = Answer(200, "The evidence bundle, to be verified offline", _EVIDENCE)
+    add(blp, f"{_RECORD}/proof", evidence, (bundle,), (401, 404, 503), parameters=_of_record())
+
+
+def _attachments(blp: Any, desk: Desk) -> None:
+    def attach(kind: str, origin: str, record: str) -> Response:
+        """Bring what an attachment holds, one that the current revision of the caller's own record names by SHA-256"""
+        if request.content_type != FILE_TYPE:
+            return problem(415, "unsupported_media_type", "not a file", f"send Content-Type: {FILE_TYPE}")
+        return _json(*desk.attach(g.owner, kind, origin, record, request.get_data()))
+
+    def attachment(kind: str, origin: str, record: str, digest: str) -> Response:
+        """What an attachment holds; one withheld, one unknown and one that nobody brought give the same 404"""
+        try:
+            return Response(desk.attachment(g.owner, kind, origin, record, digest), content_type=FILE_TYPE)
+        except NotFound:
+            return problem(404, "not_found", "no such attachment for this caller")
+
+    kept = Answer(201, "Kept", _KEPT)
+    before = Answer(200, "Was there", _KEPT)
+    body = {
+        "required": True,
+        "description": "The file's bytes, at most 8 MiB.",
+        "content": {FILE_TYPE: {"schema": {"type": "string", "contentMediaType": FILE_TYPE}}},
+    }
+    rule, refusals = f"{_RECORD}/attachments", (401, 403, 404, 413, 415, 422, 503)
+    add(blp, rule, attach, (kept, before), refusals, methods=("POST",), parameters=_of_record(), doc={"requestBody": body})
+    found = Answer(200, "The file's bytes", {"type": "string", "contentMediaType": FILE_TYPE}, FILE_TYPE)
+    named = path_parameter("digest", "The file's SHA-256 as the record names it, in small hex", "0" * 64)
+    add(blp, f"{rule}/<string:digest>", attachment, (found,), (401, 404, 503), parameters=[*_of_record(), named])
+
+
+_RECORD = "/records/<string:kind>/<string:origin>/<string:record>"
+
+
+def _of_record() -> list[dict[str, Any]]:
+    return [
         path_parameter("kind", "The kind's name without its version", "case"),
         path_parameter("origin", "The jurisdiction that wrote the record", "330483"),
         path_parameter("record", "The record's id", "mB0k2v6xWQm1cQyq0n3l5A"),
     ]
-    bundle = Answer(200, "The evidence bundle, to be verified offline", _EVIDENCE)
-    add(blp, rule, evidence, (bundle,), (401, 404, 503), parameters=parameters)
 
 
 def _number_parameter(name: str, description: str) -> dict[str, Any]:

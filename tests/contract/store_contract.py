@@ -11,7 +11,7 @@ from hub.merkle import leaf_hash
 from hub.note import parse_vkey
 from hub.reconcile.worklist import Difference, Event, Point, Ref
 from hub.record import Leaf, Withheld
-from hub.store.base import Acked, Entry, Erased, Known, Pull, Quarantined, Version
+from hub.store.base import Acked, Attached, Entry, Erased, Known, Pull, Quarantined, Version
 
 VKEY = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
 
@@ -231,6 +231,25 @@ class StoreContract:
         assert store.known("330483", "case/1", ["a", "b"]).keys() == {"b"}
         assert [(row.standing, row.retracted) for row in store.series()] == [(1, 0)]
         assert store.scrub()
+
+    def test_attachments_rest_encrypted_and_go_by_group_or_all(self, store, tmp_path):
+        key = ("330483", "case/1", "a")
+        with store.transaction():
+            assert store.put_attachment(Attached(*key, "00", "facts"), b"CANARY-ONE")
+            assert not store.put_attachment(Attached(*key, "00", "facts"), b"CANARY-ONE")
+            assert store.put_attachment(Attached(*key, "11", "party"), b"CANARY-TWO" * 9999)
+            assert store.put_attachment(Attached("330483", "case/1", "b", "00", "facts"), b"")
+        assert store.attachment(*key, "00") == b"CANARY-ONE" and store.attachment(*key, "11") == b"CANARY-TWO" * 9999
+        assert store.attachment("330483", "case/1", "b", "00") == b""
+        assert store.attachment("330421", "case/1", "a", "00") is None
+        with store.transaction():
+            store.drop_attachments(*key, {"facts"})
+        assert store.attachment(*key, "00") is None and store.attachment(*key, "11") is not None
+        with store.transaction():
+            store.drop_attachments(*key, None)
+        assert store.attachment(*key, "11") is None and store.attachment("330483", "case/1", "b", "00") == b""
+        store.close()
+        assert b"CANARY" not in b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
 
     def test_versions_are_kept_by_feed_and_record(self, store):
         one, two = Version(1, bytes(16)), Version(2, b"\xff" * 16)

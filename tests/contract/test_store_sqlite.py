@@ -6,9 +6,10 @@ import pytest
 import sqlite_utils.utils
 from store_contract import StoreContract
 
-from hub.errors import HubError
+from hub.errors import HubError, KeyRefused
 from hub.keys import Vault
 from hub.store import engine
+from hub.store.base import Attached
 from hub.store.sqlite import SqliteStore
 
 KEY = bytes(range(32))
@@ -20,6 +21,13 @@ class TestSqliteStore(StoreContract):
 
     def test_the_file_is_for_its_owner_only(self, store, tmp_path):
         assert stat.S_IMODE((tmp_path / "hub.db").stat().st_mode) == 0o600
+
+    def test_an_attachment_opens_under_its_own_digest_alone(self, store):
+        with store.transaction():
+            store.put_attachment(Attached("330483", "case/1", "a", "00", "facts"), b"one")
+            store._db().execute("UPDATE attachment SET sha256 = '11'")
+        with pytest.raises(KeyRefused):
+            store.attachment("330483", "case/1", "a", "11")
 
     def test_acknowledged_data_is_synced_and_the_journal_fits_the_version(self, store):
         assert store._db().execute("PRAGMA synchronous").fetchone()[0] == 2

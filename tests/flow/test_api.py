@@ -85,6 +85,16 @@ class RuleDesk:
             raise NotFound("withheld" if id == "known" else "unknown", mend=CANARY)
         return {"record": id}
 
+    def attach(self, owner: str, kind: str, origin: str, id: str, content: bytes) -> tuple[int, dict[str, Any]]:
+        if origin != owner:
+            raise KeyRefused("another city's")
+        return 201, {"sha256": id, "size": len(content)}
+
+    def attachment(self, owner: str, kind: str, origin: str, id: str, digest: str) -> bytes:
+        if digest != "known" or origin != owner:
+            raise NotFound("withheld" if digest == "known" else "unknown", mend=CANARY)
+        return bytes(range(256))
+
     def checkpoint(self) -> bytes:
         return f"hub\n{self.size}\n".encode()
 
@@ -222,6 +232,20 @@ def test_pull_framework_and_evidence(hub: Served) -> None:
     assert json.loads(client.get("/v1/framework").body)["agreements"][0]["name"] == {"zh": "嘉湖"}
     assert json.loads(client.get("/v1/records/case/330483/abc/proof").body) == {"record": "abc"}
     assert client.get("/v1/entries", {"after": 701}).status == 422
+
+
+def test_files_go_and_come_as_their_bytes(hub: Served) -> None:
+    client, at = hub.client(), "/v1/records/case/330483/abc/attachments"
+    brought = client.post(at, bytes(range(256)), "application/octet-stream")
+    assert brought.status == 201 and json.loads(brought.body) == {"sha256": "abc", "size": 256}
+    assert client.post(at, b"x", "image/jpeg").status == 415
+    assert client.post(at, bytes(web.MAX_BODY + 1), "application/octet-stream").status == 413
+    with pytest.raises(KeyRefused):
+        client.post(at.replace("330483", "330503"), b"x", "application/octet-stream")
+    got = client.get(f"{at}/known")
+    assert got.body == bytes(range(256)) and got.headers["content-type"] == "application/octet-stream"
+    refused = [client.get(f"{at}/other"), client.get(f"{at.replace('330483', '330503')}/known")]
+    assert {reply.status for reply in refused} == {404} and len({reply.body for reply in refused}) == 1
 
 
 @pytest.mark.parametrize(
