@@ -77,9 +77,12 @@ def test_evidence_of_a_sample_is_checked_with_the_photograph_it_names(demo, tmp_
     (tmp_path / "photo").write_bytes(generator.attached(record["check_code"], photo["name"]))
     (tmp_path / "trust.json").write_text(hub("keys", "export", "--data", folder).stdout)
     bundle = tmp_path / "bundle.json"
-    at = ("inspection", "330521", record["id"], "--groups", "facts")
-    done = hub("evidence", "export", *at, "--data", folder, "--out", bundle)
+    at = ("inspection", "330521", record["id"])
+    kept = hub("evidence", "attach", *at, tmp_path / "photo", "--data", folder)
+    assert kept.returncode == 0 and photo["sha256"] in kept.stdout.replace("\n", ""), kept.stderr
+    done = hub("evidence", "export", *at, "--groups", "facts", "--data", folder, "--files", tmp_path / "out", "--out", bundle)
     assert done.returncode == 0, done.stderr
+    assert [path.read_bytes() for path in (tmp_path / "out").iterdir()] == [(tmp_path / "photo").read_bytes()]
     told = hub("verify", bundle, tmp_path / "photo", "--trust", tmp_path / "trust.json")
     assert told.returncode == 0 and "photo is item 1 of attachments: by its SHA-256 and size" in told.stdout, told.stderr
     assert "what item 2 of attachments holds: its file was not given" in told.stdout and video["notarized_no"]
