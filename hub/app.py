@@ -182,7 +182,7 @@ class Hub:
                 for origin in feed.origins:
                     feeds.setdefault(origin, set()).add((declared.code, feed.name))
         self.erasures = Erasures(
-            self.ledger, self.issuer(HUB), settings.kinds, self.digest_key, lambda: self.framework, self.now
+            self.ledger, self.issuer(HUB), settings.kinds, self.digest_key, lambda: self.framework, settings.zone, self.now
         )
         scrub(self.store)
         self.accounts = Accounts(self.store, self.now)
@@ -417,6 +417,7 @@ class Hub:
                 if last is None or now - last >= self.settings.hub.pull_every:
                     self._pull_guarded(declaration)
             self.ask_witnesses()
+            self._expire_guarded()
             scrub(self.store)
             due: dict[str, list[str]] = {}
             for agreement, night in self.nightly.due():
@@ -439,6 +440,13 @@ class Hub:
             self.pull(declaration, who="schedule")
         except Exception as error:
             _log.error("pull of %s broke off: %s", declaration.code, type(error).__name__)
+
+    def _expire_guarded(self) -> None:
+        """What cannot be erased now must not stop the nights; the next tick tries again."""
+        try:
+            self.erasures.expire_daily()
+        except Exception as error:
+            _log.error("erasing what is kept no longer broke off: %s", type(error).__name__)
 
     # --- serving ---
 

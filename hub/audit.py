@@ -4,6 +4,7 @@ Rule 1. An audit trusts nothing it can compute again. Rule 2. It repairs nothing
 same steps that an append takes, and what it finds damaged below them is reported, never mended.
 """
 
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,10 +18,11 @@ from hub.kinds import Kind
 from hub.ledger import GROUP, Ledger, Submission, Trust
 from hub.note import VKey
 from hub.record import Leaf, Withheld
-from hub.store.base import Entry, Held
+from hub.store.base import Entry, Held, Known, Store
 from hub.witness import Policy
 
 PAGE = 256
+CHUNK = 1024
 BUNDLE = "evidence/v1"
 _PARTS = {"bundle", "record", "disclosures", "path", "note", "keys", "proof", "clauses", "custody"}
 _MORE = {"timestamp"}
@@ -53,6 +55,20 @@ def entries(ledger: Ledger) -> Iterator[Entry]:
     while page := ledger.store.entries(at, PAGE):
         yield from page
         at += len(page)
+
+
+def current(store: Store, origin: str, kind: str) -> Iterator[tuple[str, Known, Held]]:
+    """The current revision of every record of a series, by id, in the order they rest in."""
+    found = {known.number: (id, known) for id, known in store.walk(origin, kind)}
+    numbers = array("q", sorted(found))
+    at = 0
+    while at < len(numbers):
+        first = numbers[at]
+        for held in store.leaves(first, CHUNK):
+            if held.number in found:
+                yield *found[held.number], held
+        while at < len(numbers) and numbers[at] < first + CHUNK:
+            at += 1
 
 
 def stored(held: Held, kinds: Mapping[str, Kind], digest_key: bytes) -> Leaf | Withheld:

@@ -1087,6 +1087,35 @@ def erasures(data: Path | None, config: Path, json_: bool) -> None:
         ("origin", "kind", "id", "groups", "said_done", "not_yet")))  # fmt: skip
 
 
+@main.group("retention")
+def retention_group() -> None:
+    """Look at what may be kept no longer 保存期限, and erase it."""
+
+
+@retention_group.command("due")
+@data_option
+@config_option
+@as_json
+def retention_due(data: Path | None, config: Path, json_: bool) -> None:
+    """List what the next daily run erases, by the `retention:` of each kind. Erases nothing."""
+    with opened_hub(loaded(config, data)) as hub:
+        rows = [each.plain() for each in hub.erasures.expired()]
+    say({"due": rows}, json_, lambda: _print_rows(
+        [{**row, "groups": " ".join(row["groups"])} for row in rows],
+        ("origin", "kind", "id", "groups", "kept_until", "reason", "law")))  # fmt: skip
+
+
+@retention_group.command("run")
+@data_option
+@config_option
+@as_json
+def retention_run(data: Path | None, config: Path, json_: bool) -> None:
+    """Erase now what `retention due` lists; `serve` does so once a day. It cannot be undone."""
+    with opened_hub(loaded(config, data)) as hub:
+        count = hub.erasures.expire()
+    say({"erased": count}, json_, lambda: out.print(f"{count} records erased; `erasures` shows what partners say"))
+
+
 @main.command("backup")
 @click.option("--to", "folder", type=click.Path(path_type=Path), required=True, help="A folder that is not there yet.")
 @data_option

@@ -8,14 +8,13 @@ Reads the store record by record in the order they rest in; keeps only what is c
 """
 
 import hmac
-from array import array
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from itertools import combinations
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-from hub import freshness, record
+from hub import audit, freshness, record
 from hub.copies import copies
 from hub.framework import Agreement, Framework, correspondents, short_code
 from hub.freshness import Sources
@@ -29,7 +28,6 @@ from hub.reconcile.worklist import Difference, Finding, Point, Ref, apart
 from hub.store.base import Held, Store
 
 HORIZON = timedelta(days=730)
-CHUNK = 1024
 CASE, INSPECTION, LETTER = "case/1", "inspection/1", "transfer/1"
 Terms = Mapping[str, Sequence[Term]]
 _DAYS = {CASE: ("decided_on", "filed_on"), INSPECTION: ("checked_at",)}
@@ -279,17 +277,9 @@ class CrossCheck:
 
     def _standing(self, origin: str, kind: str) -> Iterator[tuple[Held, Ref]]:
         """The standing records of a series that are held here, in the order they rest in."""
-        revs = {known.number: (id, known.rev) for id, known in self._store.walk(origin, kind) if known.op == "put"}
-        numbers = array("q", sorted(revs))
-        at = 0
-        while at < len(numbers):
-            first = numbers[at]
-            for held in self._store.leaves(first, CHUNK):
-                if held.number in revs and held.raw is not None:
-                    id, rev = revs[held.number]
-                    yield held, Ref(origin, kind, id, rev)
-            while at < len(numbers) and numbers[at] < first + CHUNK:
-                at += 1
+        for id, known, held in audit.current(self._store, origin, kind):
+            if known.op == "put" and held.raw is not None:
+                yield held, Ref(origin, kind, id, known.rev)
 
     def _seen(
         self, agreement: Agreement, held: Held, parsed: record.Record, ref: Ref, groups: frozenset[str]

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from hashlib import sha256
+from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -332,8 +333,7 @@ class Node:
             new += self._keep(page, published)
             if progress:
                 progress(store.size(), published.size)
-            for each in page.notices:
-                self._carry_out(each)
+            self._carry_out(page.notices)
             if store.size() == published.size and not page.notices:
                 break
         if page.notice or new:
@@ -527,16 +527,24 @@ class Node:
 
     # --- notices ---
 
-    def _carry_out(self, notice: _Notice) -> None:
-        """Do what a notice asks, and remember that it is done; the next pull acknowledges it."""
-        if notice.type == "reissue":
-            self._refill(notice.origin, notice.upto)
-        elif notice.type == "erase":
-            self._erase(notice.origin, notice.kind, set(notice.groups))
-        elif notice.type == erasure.FORGET:
-            self._forget(notice)
-        elif notice.type == "ended":
-            self._keep_ended(notice.origin, notice.kind, set(notice.groups))
+    def _carry_out(self, notices: Iterable[_Notice]) -> None:
+        """Do what notices ask, in their order, and remember what is done; the next pull acknowledges it."""
+        for type, run in groupby(notices, lambda each: each.type):
+            same = list(run)
+            if type == erasure.FORGET:  # Together: each would walk the whole copy.
+                self._forget(same)
+                self._done(same[-1])
+                continue
+            for notice in same:
+                if type == "reissue":
+                    self._refill(notice.origin, notice.upto)
+                elif type == "erase":
+                    self._erase(notice.origin, notice.kind, set(notice.groups))
+                elif type == "ended":
+                    self._keep_ended(notice.origin, notice.kind, set(notice.groups))
+                self._done(notice)
+
+    def _done(self, notice: _Notice) -> None:
         with self.copy_store.transaction():
             self.copy_store.put(_NOTICE, str(notice.notice))
 
@@ -582,34 +590,25 @@ class Node:
 
     def _erase(self, origin: str, kind: str, groups: set[str]) -> None:
         """Give back what an agreement no longer grants: disclosures of groups, or whole records."""
-        for entry in list(entries(self.copy)):
-            if entry.origin != origin or entry.first is None:
-                continue
-            with self.copy_store.transaction():
-                for held in list(self.copy_store.leaves(entry.first, entry.count)):
-                    if held.raw is None or record.parse(held.raw).kind != kind:
-                        continue
-                    hash = merkle.leaf_hash(held.raw)
-                    if "open" in groups:
-                        self.copy_store.withhold_leaf(held.number, hash)
-                    else:
-                        self.copy_store.forget_disclosures(held.number, hash, groups)
-                self.copy.index(
-                    [self._stored(x) for x in self.copy_store.leaves(entry.first, entry.count)], entry.first, renew=True
-                )
-        if "open" in groups:
-            with self.copy_store.transaction():
+        gone, nothing = erasure.WHOLE if "open" in groups else frozenset(groups), frozenset[str]()
+        with self.copy_store.transaction():
+            erasure.strip(self.copy, self.kinds, self.digest_key, {origin}, lambda what: gone if what.kind == kind else nothing)
+            if gone == erasure.WHOLE:
                 self.copy_store.drop_current(origin, kind)
         self.copy_store.scrub()
 
-    def _forget(self, notice: _Notice) -> None:
+    def _forget(self, notices: Iterable[_Notice]) -> None:
         """What the hub erased goes here too: from the copy, and from this city's own store where it is its record."""
-        groups = frozenset(notice.groups)
-        what = Reference(notice.origin, notice.kind, notice.id)
-        for ledger in (self.copy, *((self.own,) if notice.origin == self.origin else ())):
-            with ledger.store.transaction():
-                erasure.forget(ledger, self.kinds, self.digest_key, what, groups, whole="*" in groups)
-            erasure.scrub(ledger.store)
+        gone: dict[Reference, frozenset[str]] = {}
+        for each in notices:
+            what = Reference(each.origin, each.kind, each.id)
+            gone[what] = gone.get(what, frozenset()) | frozenset(each.groups)
+        mine = {what: groups for what, groups in gone.items() if what.origin == self.origin}
+        for ledger, part in ((self.copy, gone), (self.own, mine)):
+            if part:
+                with ledger.store.transaction():
+                    erasure.forget(ledger, self.kinds, self.digest_key, part)
+                erasure.scrub(ledger.store)
 
     def _stored(self, held: Held) -> Leaf | Withheld:
         return audit.stored(held, self.kinds, self.digest_key)

@@ -29,7 +29,7 @@ from adapters.declared import Code, DeclarationError, Doc, did_you_mean, read_ya
 from adapters.declared import check as check_shape
 from hub import framework as rules
 from hub.errors import ConfigError
-from hub.framework import Framework, NameYaml, parse_framework, span_field
+from hub.framework import ERASURE, HUB_KINDS, Framework, NameYaml, parse_framework, span_field
 from hub.kinds import Kind, load_kinds
 from hub.note import is_name
 from hub.oidc import Told as OidcTold
@@ -294,7 +294,7 @@ class _Reading:
         if self.hub:
             self._read_declarations(self.hub.adapters)
         self.problems += [*self._check_declarations(), *self._check_connections(), *self._check_regions()]
-        self.problems += [*self._check_clocks(), *self._check_settling()]
+        self.problems += [*self._check_clocks(), *self._check_settling(), *self._check_retention()]
 
     def _take(self, read: Callable[[], T]) -> T | None:
         try:
@@ -379,6 +379,20 @@ class _Reading:
                 if reason not in reasons:
                     at = ("agreements", name, "reconcile", "settle", type, "reason")
                     yield doc.problem(at, "not a reason of kinds/decision.yaml", did_you_mean(reason, reasons))
+
+    def _check_retention(self) -> Iterator[str]:
+        if self.kinds is None or not any(kind.retention for kind in self.kinds.values()):
+            return
+        reasons = self.kinds[ERASURE].codes["erasure_reason"] if ERASURE in self.kinds else {}
+        for doc in map(read_yaml, sorted((self.folder / "kinds").glob("*.yaml"))):
+            kind = self.kinds[doc.value["kind"]]
+            if kind.retention and kind.name in HUB_KINDS:
+                yield doc.problem(("retention",), "what the hub itself says stays on the ledger", "leave it out")
+                continue
+            for n, rule in enumerate(kind.retention):
+                if rule.reason not in reasons:
+                    mend = did_you_mean(rule.reason, reasons)
+                    yield doc.problem(("retention", n, "reason"), "not a reason of kinds/erasure.yaml", mend)
 
     def settings(self) -> Settings:
         """What was read; ConfigError with every problem."""
@@ -526,6 +540,9 @@ def _notes(settings: Settings) -> Iterator[str]:
     how, _, name = settings.hub.passphrase.partition(":")
     if how == "env" and not os.environ.get(name):
         yield f"hub.yaml: {settings.hub.passphrase} is not set here · 环境变量未设置"
+    for kind in settings.kinds.values():
+        for rule in kind.retention:
+            yield f"{kind.name}: {rule} · 到期自动删除"
     for code, member in settings.framework.members.items():
         if member.custody == "custodial" and not settings.sources(code):
             name = f"{member.name['en']} {code}"

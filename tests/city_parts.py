@@ -200,13 +200,17 @@ class Clock:
 class Town:
     """The hub of a folder and its two cities."""
 
-    def __init__(self, folder: Path, *edits: tuple[str, str], clock: Clock | None = None, web: bool = True) -> None:
-        """`edits` replace text of framework.yaml, each once."""
+    def __init__(
+        self, folder: Path, *edits: tuple[str, str], clock: Clock | None = None, web: bool = True, retention: str = ""
+    ) -> None:
+        """`edits` replace text of framework.yaml, each once; `retention` are rules of the stall's kind, kept once given."""
         self.folder, self.clock = folder, clock or Clock()
         if not (folder / "config").exists():
             for name in ("config", "cities", "keys"):
                 shutil.copytree(_made() / name, folder / ("hub" if name == "keys" else "") / name)
             (folder / "drops").mkdir()
+        if retention:
+            (folder / "config" / "kinds" / "stall.yaml").write_text(f"{STALL}retention:\n{retention}")
         text = FRAMEWORK
         for old, new in edits:
             assert text.count(old) == 1, f"stands {text.count(old)} times: {old}"

@@ -10,6 +10,7 @@ Pure: files are read by `load_kinds` alone, and only when it is called.
 
 from hub.kinds.declare import load_kinds, parse_kind
 from hub.kinds.kind import Kind
+from hub.kinds.retention import Retention
 from hub.kinds.vocabulary import Field
 
-__all__ = ["Field", "Kind", "load_kinds", "parse_kind"]
+__all__ = ["Field", "Kind", "Retention", "load_kinds", "parse_kind"]

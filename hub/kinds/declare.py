@@ -12,10 +12,11 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate
 
-from adapters.declared import Code, DeclarationError, Doc, Key, check, read_yaml
+from adapters.declared import Code, DeclarationError, Doc, Key, Read, check, read_yaml
 from hub.canonical import LARGEST
 from hub.kinds.kind import Kind
 from hub.kinds.masks import HOW, Mask
+from hub.kinds.retention import LAST_REVISION, REASON, Retention, parse_span
 from hub.kinds.vocabulary import NUMBERS, TYPES, Condition, Field, Rule
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
@@ -61,7 +62,7 @@ class _Any(fields.Field[Any]):
 class _Head(Schema):
     kind = fields.String(required=True)
     label = fields.Nested(_Label, required=True)
-    groups, codes, rules = _Any(required=True), _Any(), _Any()
+    groups, codes, rules, retention = _Any(required=True), _Any(), _Any(), _Any()
     fields_ = _Any(required=True, data_key="fields")
 
 
@@ -107,6 +108,16 @@ class _RuleShape(Schema):
     check = fields.Dict(keys=fields.String(), values=fields.String(), validate=validate.Length(1, 1))
     strict = _Flag()
     when = fields.Dict(keys=fields.String(), values=_Any(), validate=validate.Length(1))
+
+
+class _RetentionShape(Schema):
+    after = Read(parse_span, 'a span such as "30 days", "6 months" or "5 years"', required=True)
+    start = fields.String(required=True, data_key="from")
+    law = fields.String(required=True, validate=validate.Length(1, 200))
+    article = fields.String(required=True, validate=validate.Length(1, 200))
+    groups = fields.List(fields.String(), validate=validate.Length(1))
+    when = fields.Dict(keys=fields.String(), values=_Any(), validate=validate.Length(1))
+    reason = fields.String()
 
 
 def load_kinds(directory: Path) -> dict[str, Kind]:
@@ -246,11 +257,12 @@ class _Parser(Conditions):
         self.read_fields()
         masks = self.read_masks()
         rules = self.read_rules()
+        retention = self.read_retention()
         self.audit()
         if self.wrong:
             raise DeclarationError([text for _, text in sorted(self.wrong, key=lambda each: each[0])])
         personal = frozenset(group for group, shape in self.shapes.items() if shape.get("personal"))
-        return Kind(name, head["label"], self.fields, self.labels, personal, masks, self.codes, rules)
+        return Kind(name, head["label"], self.fields, self.labels, personal, masks, self.codes, rules, retention)
 
     def read_codes(self) -> None:
         for table in self.parts("codes"):
@@ -481,6 +493,44 @@ class _Parser(Conditions):
         for each in values:
             self.known((*at, form, name), each, known, "number" if form == "check" else "code")
         return values
+
+    # ---- how long it is kept ----
+
+    def read_retention(self) -> tuple[Retention, ...]:
+        rules = self.doc.value.get("retention")
+        if rules is None:
+            return ()
+        if not isinstance(rules, list) or not rules:
+            self.say(["retention"], "expected a list of rules", "leave it out to keep records without an end")
+            return ()
+        return tuple(rule for n in range(len(rules)) if (rule := self.retained(n)) is not None)
+
+    def retained(self, n: int) -> Retention | None:
+        at = ("retention", n)
+        shape = self.shape(_RetentionShape(), *at)
+        if shape is None:
+            return None
+        before, start = len(self.wrong), shape["start"]
+        if start != LAST_REVISION and self.seen((*at, "from"), start, ("date", "datetime")):
+            self.unsealed((*at, "from"), start)
+        for m, group in enumerate(shape.get("groups", ())):
+            self.known((*at, "groups", m), group, self.labels, "group")
+        when = []
+        for name, how in shape.get("when", {}).items():
+            condition = self.condition((*at, "when", name), name, how)
+            if condition is not None:
+                self.unsealed((*at, "when", name), name)
+                when.append(condition)
+        if len(self.wrong) > before:
+            return None
+        return Retention(
+            shape["after"], start, shape["law"], shape["article"], tuple(shape.get("groups", ())), tuple(when),
+            shape.get("reason", REASON),
+        )  # fmt: skip
+
+    def unsealed(self, keys: Sequence[Key], name: str) -> None:
+        if name in self.fields and not self.fields[name].is_open:
+            self.say(keys, f"{name} stands in group {self.fields[name].group}", "count by open fields: sealed ones may be gone")
 
     # ---- what nobody uses ----
 

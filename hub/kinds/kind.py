@@ -19,6 +19,7 @@ from hub.errors import KindError, Problem
 from hub.kinds import explain
 from hub.kinds.checkdigits import is_birthplace, is_resident_id
 from hub.kinds.masks import HIDDEN, Mask
+from hub.kinds.retention import Retention
 from hub.kinds.vocabulary import TYPES, WORDS, CodeTables, Field, Rule, Test, flawed, plain, test_of
 
 Body = Mapping[str, Any]
@@ -39,9 +40,11 @@ class Kind:
         masks: Mapping[str, Mask],
         codes: CodeTables,
         rules: tuple[Rule, ...],
+        retention: tuple[Retention, ...] = (),
     ) -> None:
         self.name, self.label, self.fields, self.codes = name, label, fields, codes
         self.group_labels, self.personal, self.masks, self.rules = group_labels, personal, masks, rules
+        self.retention = retention
         self.groups: tuple[str, ...] = tuple(sorted(group_labels))
         self._struct = _struct("Body", fields)
         self._shapes: dict[tuple[str, ...], Shape] = {}

@@ -236,6 +236,12 @@ class Condition:
             return lambda value: bool(value.startswith(values))
         return lambda value: not value.startswith(values)
 
+    def meets(self, fields: Mapping[str, Any]) -> bool:
+        """Whether fields meet the condition."""
+        if self.how == "present":
+            return (self.name in fields) is bool(self.values[0])
+        return self.name in fields and bool(self.test()(fields[self.name]))
+
     def __str__(self) -> str:
         if self.how == "present":
             return f"{self.name} is {'given' if self.values[0] else 'absent'}"

@@ -166,7 +166,7 @@ class Rule:
 
     def runs(self, open_: Mapping[str, Any]) -> bool:
         """Whether the rule applies to a record with these open fields."""
-        return self.starts in open_ and all(_meets(each, open_) for each in self.when)
+        return self.starts in open_ and all(each.meets(open_) for each in self.when)
 
     def end(self, start: datetime, agreed: Sequence[Term], calendar: Calendar) -> Due:
         """When it ends under what is agreed: the soonest of all terms that count."""
@@ -231,12 +231,6 @@ def moment(text: str, zone: ZoneInfo, clock: time = time()) -> datetime:
     if len(text) > 10:
         return datetime.fromisoformat(text).astimezone(zone)
     return datetime.combine(date.fromisoformat(text), clock, zone)
-
-
-def _meets(condition: Condition, open_: Mapping[str, Any]) -> bool:
-    if condition.how == "present":
-        return (condition.name in open_) is bool(condition.values[0])
-    return condition.name in open_ and bool(condition.test()(open_[condition.name]))
 
 
 class DueRow(NamedTuple):

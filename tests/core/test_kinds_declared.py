@@ -280,6 +280,48 @@ def test_a_wrong_declaration_says_where_and_how_to_mend_it(tmp_path: Path, old: 
     assert all(line.startswith("thing.yaml:") for line in caught.value.problems)
 
 
+RETENTION = """\
+retention:
+  - {after: 2 years, from: sold_at, groups: [party], law: 某规定, article: 第一条, when: {type_of: {in: ["1"]}}}
+  - {after: 10 years, from: last revision, law: 某规定, article: 第二条, reason: court}
+"""
+
+
+def test_retention_is_what_a_kind_says_of_itself_and_nothing_shipped_says_any(tmp_path: Path) -> None:
+    first, second = kind_of(tmp_path, BASE + RETENTION).retention
+    assert str(first) == "party erased 2 years after sold_at where type_of is 1 (某规定第一条)"
+    assert str(second) == "the whole record erased 10 years after last revision (某规定第二条)"
+    assert (first.reason, second.reason) == ("retention", "court")
+    assert [kind.name for kind in KINDS.values() if kind.retention] == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("2 years", "2 weeks", ':25: retention.0.after: expected a span such as "30 days"'),
+        ("after: 2 years, ", "", ":25: retention.0.after: is missing"),
+        ("from: sold_at", "from: sold_on", ":25: retention.0.from: unknown field 'sold_on'; did you mean sold_at?"),
+        ("from: sold_at", "from: type_of", "type_of is of type code; use a field of type date or datetime"),
+        ("groups: [party]", "groups: [parti]", ":25: retention.0.groups.0: unknown group 'parti'; did you mean party?"),
+        ("groups: [party]", "groups: []", "retention.0.groups"),
+        ("law: 某规定, article: 第二条", "article: 第二条", ":26: retention.1.law: is missing"),
+        ('{in: ["1"]}}', '{in: ["7"]}}', "retention.0.when.type_of.in.0: unknown code '7'"),
+        ("type_of: {in", "number: {in", "number is of type id_number"),
+        ("type_of: {in: [\"1\"]}", "name: {present: true}", "name stands in group party; count by open fields"),
+        ("from: sold_at", "from: hidden_on", "hidden_on stands in group party; count by open fields"),
+        ("reason: court", "why: court", "retention.1.why: unknown key"),
+        (RETENTION, "retention: 5 years\n", ":24: retention: expected a list of rules"),
+        (RETENTION, "retention: []\n", ":24: retention: expected a list of rules"),
+    ],
+)
+def test_a_retention_that_makes_no_sense_is_told_with_its_line(tmp_path: Path, old: str, new: str, told: str) -> None:
+    base = BASE.replace("fields:\n", "fields:\n  hidden_on: {type: date, group: party, label: {zh: 隐, en: H}}\n")
+    assert RETENTION.count(old) == 1
+    with pytest.raises(DeclarationError) as caught:
+        kind_of(tmp_path, base + RETENTION.replace(old, new))
+    assert any(told in line for line in caught.value.problems), caught.value.problems
+
+
 def test_all_problems_of_all_files_come_at_once_in_the_order_of_lines(tmp_path: Path) -> None:
     wrong = BASE.replace("type: date,", "type: dat,").replace("thing/1", "thing").replace("resident_id", "resident")
     (tmp_path / "a.yaml").write_text(wrong, encoding="utf-8")

@@ -1,5 +1,6 @@
 """Settings: the shipped folder loads, a wrong one is told whole with its lines, secrets stay secret."""
 
+import shutil
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -247,6 +248,27 @@ def test_says_what_is_wrong_and_where(config: Path, file: str, old: str, new: st
         name, line, _ = each.split(":", 2)
         assert name.endswith(".yaml") and int(line) >= 1
         assert "sesame" not in each and "u:p@" not in each
+
+
+RETENTION = """\
+retention:
+  - {after: 5 years, from: last revision, law: 某规定, article: 第一条}
+"""
+
+
+def test_retention_is_told_and_its_reason_and_kind_are_checked(config: Path) -> None:
+    shutil.copy(ROOT / "config" / "kinds" / "erasure.yaml", config / "kinds")
+    write(config / "kinds" / "case.yaml", KIND + RETENTION)
+    wrong, notes = settings.check(config)
+    assert wrong == []
+    assert "case/1: the whole record erased 5 years after last revision (某规定第一条) · 到期自动删除" in notes
+    write(config / "kinds" / "case.yaml", KIND + RETENTION.replace("第一条}", "第一条, reason: courtt}"))
+    assert problems(config) == ["case.yaml:10: retention.0.reason: not a reason of kinds/erasure.yaml; did you mean court?"]
+    write(config / "kinds" / "case.yaml", KIND)
+    text = (config / "kinds" / "erasure.yaml").read_text(encoding="utf-8")
+    write(config / "kinds" / "erasure.yaml", text + RETENTION)
+    line = len(text.splitlines()) + 1
+    assert problems(config) == [f"erasure.yaml:{line}: retention: what the hub itself says stays on the ledger; leave it out"]
 
 
 def test_problems_of_every_file_come_together(config: Path) -> None:
