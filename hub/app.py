@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from waitress import wasyncore
 from waitress.server import create_server
 
 from adapters.declaration import Declaration
-from hub import audit, backup, keys, web
+from hub import audit, backup, batch, keys, note, web
 from hub.accounts import Accounts
 from hub.announce import KIND as FRAMEWORK_KIND
 from hub.announce import announce
@@ -39,7 +39,7 @@ from hub.errors import ConfigError, HubError, Locked
 from hub.evidence import TrustFile
 from hub.framework import HUB, HUB_KINDS, Framework
 from hub.intake import Intake, Issuer, Outcome, Progress, stamp
-from hub.keys import KeyRing
+from hub.keys import KeyEnd, KeyRing
 from hub.ledger import HeadFile, Ledger, LedgerSeal, Pin, Submission
 from hub.nightly import BIRTH, Nightly
 from hub.note import VKey, parse_vkey
@@ -78,8 +78,8 @@ def make_keys(settings: Settings, folder: Path, passphrase: str, now: datetime) 
     """Make what is missing of a hub's keys: ledger, http, the hub's own and each custodial member's."""
     ring, name, at = KeyRing(folder, passphrase), settings.hub.name, stamp(now)
     ring.secrets()
-    ring.create("ledger", HUB, name)
-    ring.create("http", HUB, f"{name}/http")
+    ring.create("ledger", HUB, name, since=at)
+    ring.create("http", HUB, f"{name}/http", since=at)
     ring.first_note(name, HUB, "self", at)
     for code, member in settings.framework.members.items():
         if member.custody == "custodial":
@@ -199,7 +199,7 @@ class Hub:
             self.crosscheck, self._connection, settings.zone, self.now,
         )  # fmt: skip
         self.status = Status(
-            self.ledger, self.desk.witnessing.state, lambda: self.framework, self.nightly, feeds,
+            self.ledger, self.desk.witnessing.state, lambda: self.framework, self.nightly, feeds, self.key_ends,
             demo=demo, zone=settings.zone, zone_name=settings.hub.time_zone, pull_every=settings.hub.pull_every,
             now=self.now,
         )  # fmt: skip
@@ -337,10 +337,23 @@ class Hub:
         if keyid in json.loads(self.store.get(REVOKED) or "{}"):
             return None
         for code, text in self._http_keys():
-            key = HttpKey.pinned(code, text)
+            last = self.framework.members[code].http_until.get(text)
+            until = datetime.combine(last, time(23, 59, 59), self.settings.zone) if last else None
+            key = HttpKey.pinned(code, text, until)
             if key.keyid == keyid:
                 return key
         return None
+
+    def key_ends(self) -> list[KeyEnd]:
+        """When keys are to be replaced, soonest first: each origin's by its key/v1 in force, HTTP keys by their last day."""
+        today, found = self.now().astimezone(self.settings.zone).date(), []
+        for chain in self.store.chains():
+            if chain.origin in (HUB, *self.framework.members):
+                raw = self.store.key_entries(chain.origin)[-1].note
+                since = batch.parse(self.ledger.hub, note.parse(raw).text).time
+                found.append(keys.end_of(chain.origin, "batch", chain.keys[0].handle, since, self.settings.hub.key_age, today))
+        ends = [each for each in found if each] + self.settings.http_ends(today)
+        return sorted(ends, key=lambda each: (each.left, each.owner))
 
     def custodial(self) -> list[str]:
         """The members the hub signs for."""

@@ -40,7 +40,7 @@ from hub.errors import ConfigError, HubError, Locked, RecordError, Tampered
 from hub.export import export_records, replace_file
 from hub.framework import HUB
 from hub.intake import Intake, Outcome, Reference
-from hub.keys import KeyRing, list_keys, write_private
+from hub.keys import SM2_ROLE, KeyEnd, KeyInfo, KeyRing, end_of, list_keys, write_private
 from hub.ledger import Pin
 from hub.note import parse_vkey
 from hub.partner import Card, Node, NodeFile
@@ -354,10 +354,30 @@ def keys_init(data: Path | None, config: Path, json_: bool) -> None:
 @config_option
 @as_json
 def keys_list(data: Path | None, config: Path, json_: bool) -> None:
-    """List each key's name, owner, role (ledger, batch, http, witness) and vkey."""
-    folder = loaded(config, data).hub.data
-    found = [asdict(info) for home in [folder, *sorted(folder.glob("node-*"))] for info in list_keys(home / "keys")]
-    say({"keys": found}, json_, lambda: _print_rows(found, ("role", "owner", "state", "vkey")))
+    """List each key: role (ledger, batch, http, witness), owner, vkey, since when it is in force, its last day and days left.
+
+    Keys that lie here, and the HTTP keys that framework.yaml gives a last day.
+    """
+    settings = loaded(config, data)
+    folder, today = settings.hub.data, app.clock(settings)().date()
+    found = []
+    for info in (info for home in [folder, *sorted(folder.glob("node-*"))] for info in list_keys(home / "keys")):
+        signs = info.role in ("batch", SM2_ROLE) and info.state == "current"
+        end = end_of(info.owner, info.role, info.vkey, info.since, settings.hub.key_age, today) if signs else None
+        found.append(asdict(info) | _ending(end))
+    for each in settings.http_ends(today):
+        found.append(asdict(KeyInfo("", each.owner, each.role, each.key, "pinned")) | _ending(each))
+
+    def lines() -> None:
+        blank = {"days_left": ""}
+        shown = [row | {"since": row["since"][:10]} | (blank if row["days_left"] is None else {}) for row in found]
+        _print_rows(shown, ("role", "owner", "state", "vkey", "since", "expires", "days_left"))
+
+    say({"keys": found}, json_, lines)
+
+
+def _ending(end: KeyEnd | None) -> dict[str, Any]:
+    return {"expires": end.last.isoformat() if end else "", "days_left": end.left if end else None}
 
 
 @keys_group.command("card")

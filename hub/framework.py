@@ -85,7 +85,8 @@ def superior(code: str) -> str | None:
 class Member:
     """One jurisdiction.
 
-    `first_key` is the base64 SHA-256 of its first key/v1 text, `http_keys` are the vkeys it calls with.
+    `first_key` is the base64 SHA-256 of its first key/v1 text, `http_keys` are the vkeys it calls with, `http_until` the last
+    day of those that have one.
     """
 
     code: str
@@ -94,6 +95,7 @@ class Member:
     custody: str
     first_key: str | None = None
     http_keys: tuple[str, ...] = ()
+    http_until: Mapping[str, date] = field(default_factory=dict)
 
     @property
     def province(self) -> str:
@@ -389,7 +391,9 @@ def _member_plain(member: Member) -> dict[str, Any]:
         "tier": member.tier,
         "custody": member.custody,
         "first_key": member.first_key,
-        "http_keys": list(member.http_keys),
+        "http_keys": [
+            {"key": key, "until": _iso(member.http_until[key])} if key in member.http_until else key for key in member.http_keys
+        ],
     }
 
 
@@ -480,7 +484,8 @@ def _member_of(read: Mapping[str, Any], code: str) -> Member:
         read["tier"],
         read["custody"],
         read.get("first_key"),
-        tuple(read.get("http_keys", ())),
+        tuple(key for key, _ in read.get("http_keys", ())),
+        {key: until for key, until in read.get("http_keys", ()) if until is not None},
     )
 
 
@@ -625,12 +630,24 @@ class NameYaml(Schema):
     en = line_field(required=True)
 
 
+class _HttpKey(fields.Field[tuple[str, date | None]]):
+    """A vkey, or {key: vkey, until: its last day}."""
+
+    _key = Read(_vkey, "a vkey as `keys list` prints it: name+id+base64, or {key: vkey, until: 2027-06-30}")
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> tuple[str, date | None]:
+        dated = isinstance(value, dict) and value.keys() == {"key", "until"}
+        key: str | None = self._key.deserialize(value["key"] if dated else value)
+        until: date | None = day_field().deserialize(value["until"]) if dated else None
+        return str(key), until
+
+
 class _MemberYaml(Schema):
     name = fields.Nested(NameYaml, required=True)
     tier = fields.String(required=True, validate=validate.OneOf(TIERS))
     custody = fields.String(required=True, validate=validate.OneOf(CUSTODIES))
     first_key = Read(_pin, "the base64 SHA-256 of the member's first key/v1 text (44 characters)", required=False)
-    http_keys = fields.List(Read(_vkey, "a vkey as `keys list` prints it: name+id+base64"))
+    http_keys = fields.List(_HttpKey())
 
 
 class _StayYaml(Schema):

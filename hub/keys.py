@@ -12,7 +12,9 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import date, timedelta
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes, serialization
@@ -29,17 +31,67 @@ from hub.note import Signer, VKey
 SM2_ROLE = "sm2"
 ROLES = ("ledger", "batch", SM2_ROLE, "http", "witness")
 _TYPES = {"witness": note.COSIGNATURE}
+WARN_DAYS = (30, 7)
 
 
 @dataclass(frozen=True, slots=True)
 class KeyInfo:
-    """What may be told of a key: its name, owner, role, vkey and whether it is `current` or `next`."""
+    """What may be told of a key: its name, owner, role, vkey and whether it is `current` or `next`; `since` is the time from
+    which it was in force, "" where that is not known or not yet."""
 
     name: str
     owner: str
     role: str
     vkey: str
     state: str
+    since: str = ""
+
+
+class KeyEnd(NamedTuple):
+    """When a key's use ends: `last` is its last day, `left` how many days until then (0: today, below: it is over)."""
+
+    owner: str
+    role: str
+    key: str
+    last: date
+    left: int
+
+    @property
+    def state(self) -> str:
+        """ok, soon (30 days), near (7 days) or passed."""
+        soon, near = WARN_DAYS
+        return "passed" if self.left < 0 else "near" if self.left <= near else "soon" if self.left <= soon else "ok"
+
+    @property
+    def words(self) -> dict[str, str] | None:
+        """What to tell people, None while there is time."""
+        if self.state == "ok":
+            return None
+        signs = self.role != "http"
+        zh, en = ("签名密钥", "signing key") if signs else ("HTTP 密钥", "HTTP key")
+        if self.left >= 0:
+            return {
+                "zh": f"{zh} {self.key} 最后一日为 {self.last}（还有 {self.left} 天），请及时更换",
+                "en": f"the {en} {self.key} has its last day on {self.last} ({self.left} days left): replace it",
+            }
+        return {
+            "zh": f"{zh} {self.key} 已于 {self.last} 到期，"
+            + ("请立即轮换（已签条目仍可验证）" if signs else "请求已被拒绝"),
+            "en": f"the {en} {self.key} had its last day on {self.last}: "
+            + ("rotate it now (what it signed still verifies)" if signs else "requests by it are refused"),
+        }
+
+    def plain(self) -> dict[str, Any]:
+        return {"owner": self.owner, "role": self.role, "key": self.key, "expires": self.last.isoformat(),
+                "days_left": self.left, "state": self.state}  # fmt: skip
+
+
+def end_of(owner: str, role: str, key: str, since: str, age: timedelta | None, today: date) -> KeyEnd | None:
+    """The end of a key that came into force at a time, by the age declared; None where one of these is not known."""
+    if age is None or not since:
+        return None
+    last = date.fromisoformat(since[:10]) + age
+    return KeyEnd(owner, role, key, last, (last - today).days)
 
 
 class Vault:
@@ -158,8 +210,8 @@ class KeyRing:
         folder = self._folder if state == "current" else self._folder / state
         return folder / f"{role}.{owner}.key"
 
-    def create(self, role: str, owner: str, name: str, state: str = "current") -> Signer:
-        """Make a key, or give the one that is there."""
+    def create(self, role: str, owner: str, name: str, state: str = "current", since: str = "") -> Signer:
+        """Make a key, or give the one that is there; `since` is the time from which it is in force."""
         path = self._path(role, owner, state)
         if path.exists():
             return self.signer(role, owner, state)
@@ -174,7 +226,7 @@ class KeyRing:
                 serialization.PrivateFormat.PKCS8,
                 serialization.BestAvailableEncryption(self._passphrase),
             ).decode()
-        info = {"name": name, "owner": owner, "role": role, "state": state, "vkey": str(made.vkey), "pem": pem}
+        info = {"name": name, "owner": owner, "role": role, "state": state, "vkey": str(made.vkey), "since": since, "pem": pem}
         write_private(path, json.dumps(info, indent=1).encode())
         return made
 
@@ -199,8 +251,8 @@ class KeyRing:
         second = self._path(SM2_ROLE, origin, state).exists()
         return [self.signer(role, origin, state) for role in (("batch", SM2_ROLE) if second else ("batch",))]
 
-    def _make(self, origin: str, name: str, state: str, *, second: bool) -> list[Signer]:
-        return [self.create(role, origin, name, state) for role in (("batch", SM2_ROLE) if second else ("batch",))]
+    def _make(self, origin: str, name: str, state: str, *, second: bool, since: str = "") -> list[Signer]:
+        return [self.create(role, origin, name, state, since) for role in (("batch", SM2_ROLE) if second else ("batch",))]
 
     def rotate(self, origin: str, chain: batch.Chain, publish: Callable[[bytes], object], hub: str, time: str,
                void_from: int = 0, to: VKey | None = None, second: bool | None = None) -> VKey:  # fmt: skip
@@ -219,7 +271,7 @@ class KeyRing:
                 following = [to] if to else [x.vkey for x in self._make(origin, name, "following", second=second)]
                 publish(batch.next_key(hub, chain, coming, following, time, void_from))
             # A crash here: the ledger has the new keys in force, and the files say so once they are moved.
-            self._put_away(origin, keep=coming[0].vkey)
+            self._put_away(origin, keep=coming[0].vkey, since=time)
         else:
             # Either a call before this one came that far, or the next keys are in a safe.
             coming = self.signers(origin)
@@ -233,7 +285,7 @@ class KeyRing:
             self._relabel(role, origin, "following", "next")
         return coming[0].vkey
 
-    def _put_away(self, origin: str, keep: VKey) -> None:
+    def _put_away(self, origin: str, keep: VKey, since: str) -> None:
         """Current keys to old/, next keys to their place; nothing where that is done already."""
         current = self._path("batch", origin, "current")
         if current.exists() and self.signer("batch", origin).vkey != keep:
@@ -243,14 +295,14 @@ class KeyRing:
             for signer, role in reversed(list(zip(self.signers(origin), ("batch", SM2_ROLE), strict=False))):
                 os.replace(self._path(role, origin, "current"), old / f"{role}.{origin}.{signer.vkey.id.hex()}.key")
         for role in (SM2_ROLE, "batch"):
-            self._relabel(role, origin, "next", "current")
+            self._relabel(role, origin, "next", "current", since)
 
-    def _relabel(self, role: str, origin: str, state: str, new: str) -> None:
-        """A key file to its place of another state; the state written in it is for `keys list` alone."""
+    def _relabel(self, role: str, origin: str, state: str, new: str, since: str = "") -> None:
+        """A key file to its place of another state; the state and time written in it are for `keys list` alone."""
         path, target = self._path(role, origin, state), self._path(role, origin, new)
         if not path.exists():
             return
-        info = json.loads(read_private(path)) | {"state": new}
+        info = json.loads(read_private(path)) | {"state": new, "since": since}
         target.unlink(missing_ok=True)
         write_private(target, json.dumps(info, indent=1).encode())
         path.unlink()
@@ -278,7 +330,7 @@ class KeyRing:
         if path.exists():
             return path.read_bytes()
         name = f"{hub}/{origin}"
-        current = self._make(origin, name, "current", second=second)
+        current = self._make(origin, name, "current", second=second, since=time)
         following = self._make(origin, name, "next", second=second)
         raw = batch.first_key(hub, origin, custody, current, [each.vkey for each in following], time)
         write_private(path, raw)
@@ -289,7 +341,7 @@ def list_keys(folder: Path) -> Iterator[KeyInfo]:
     """Every key of a folder, without its passphrase."""
     for path in sorted([*folder.glob("*.*.key"), *folder.glob("next/*.*.key")]):
         info = _fields(path, path.read_bytes(), "name", "owner", "role", "vkey", "state")
-        yield KeyInfo(info["name"], info["owner"], info["role"], info["vkey"], info["state"])
+        yield KeyInfo(info["name"], info["owner"], info["role"], info["vkey"], info["state"], info.get("since", ""))
 
 
 def pin_of(first: bytes) -> str:

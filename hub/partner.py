@@ -94,9 +94,10 @@ def init(folder: Path, node: NodeFile, ring: KeyRing, now: Clock) -> dict[str, s
         raise HubError(
             "another node is here", where=str(folder), mend="choose another folder; one node is one city at one hub"
         )
-    first = ring.first_note(hub, origin, "self", now().isoformat(timespec="seconds"))
-    http = ring.create("http", origin, f"{hub}/{origin}/http")
-    cosigner = ring.create("witness", origin, f"{hub}/{origin}/witness")
+    at = now().isoformat(timespec="seconds")
+    first = ring.first_note(hub, origin, "self", at)
+    http = ring.create("http", origin, f"{hub}/{origin}/http", since=at)
+    cosigner = ring.create("witness", origin, f"{hub}/{origin}/witness", since=at)
     ring.secrets()
     if not (folder / "node.json").exists():
         write_private(folder / "node.json", json.dumps(asdict(node), indent=1).encode())

@@ -25,13 +25,14 @@ from marshmallow import Schema, ValidationError, fields, validate
 from adapters.connection import problems_of
 from adapters.declaration import Declaration
 from adapters.declaration import load as load_declaration
-from adapters.declared import Code, DeclarationError, Doc, did_you_mean, read_yaml
+from adapters.declared import Code, DeclarationError, Doc, Read, did_you_mean, read_yaml
 from adapters.declared import check as check_shape
 from hub import framework as rules
 from hub.errors import ConfigError
 from hub.framework import ERASURE, HUB_KINDS, Framework, NameYaml, parse_framework, span_field
+from hub.keys import WARN_DAYS, KeyEnd
 from hub.kinds import Kind, load_kinds
-from hub.note import is_name
+from hub.note import is_name, parse_vkey
 from hub.oidc import Told as OidcTold
 from hub.reconcile import deadlines
 from hub.reconcile.deadlines import Deadlines, deadlines_of
@@ -41,6 +42,7 @@ T = TypeVar("T")
 
 DECISION = "decision/1"
 _MOST_SECRET = 64 << 10
+_LEAST_AGE = 60
 _PATHS = ("directory", "ca_file")
 _FILES = (
     "hub.yaml", "framework.yaml", "deadlines.yaml", "catalogue/regions.yaml", "catalogue/items.yaml",
@@ -62,7 +64,7 @@ class HubSettings:
     """hub.yaml. `name` stands in every signature; `head` is the head file, None where the app chooses.
 
     `passphrase` is a secret's reference, `tiles` says who may read the ledger tiles (members or everybody), `status_page` who
-    may read the overview (accounts or everybody).
+    may read the overview (accounts or everybody). `key_age` is how long a signing key should be in force at most.
     """
 
     name: str
@@ -80,6 +82,7 @@ class HubSettings:
     connections: Mapping[str, Mapping[str, Any]]
     limits: Limits
     oidc: OidcTold | None = None
+    key_age: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +122,14 @@ class Settings:
     def connection(self, code: str) -> dict[str, Any]:
         """How a city is reached: what its declaration says, hub.yaml's own values over it, key by key."""
         return dict(self.declarations[code].connection) | dict(self.hub.connections.get(code, {}))
+
+    def http_ends(self, today: date) -> list[KeyEnd]:
+        """The ends of the members' HTTP keys that have one."""
+        return [
+            KeyEnd(code, "http", parse_vkey(text).handle, last, (last - today).days)
+            for code, member in self.framework.members.items()
+            for text, last in member.http_until.items()
+        ]
 
     def secret(self, reference: str) -> str:
         """The secret behind a reference of this configuration; see `secret`."""
@@ -235,6 +246,17 @@ class _OidcYaml(Schema):
     label = fields.Nested(NameYaml, required=True)
 
 
+def _age(text: str) -> timedelta:
+    age = deadlines.parse_term(text)
+    if age.unit != "days" or age.number < _LEAST_AGE:
+        raise ValueError
+    return age.span()
+
+
+class _KeysYaml(Schema):
+    max_age = Read(_age, f"{_LEAST_AGE} days or more, such as 365 days: the first warning comes {WARN_DAYS[0]} days before")
+
+
 class _HubYaml(Schema):
     name = _text(
         lambda text: is_name(text) and text.isascii() and len(text) <= 100,
@@ -259,6 +281,7 @@ class _HubYaml(Schema):
     )
     limits = fields.Nested(_LimitsYaml, load_default=dict)
     oidc = fields.Nested(_OidcYaml)
+    keys = fields.Nested(_KeysYaml, load_default=dict)
 
 
 class _RegionsYaml(Schema):
@@ -481,6 +504,7 @@ def _hub_of(doc: Doc, folder: Path) -> HubSettings:
         connections={code: _resolved(values, folder) for code, values in read["connections"].items()},
         limits=Limits(**read["limits"]),
         oidc=OidcTold(**read["oidc"]) if "oidc" in read else None,
+        key_age=read["keys"].get("max_age"),
     )
 
 
@@ -530,16 +554,19 @@ def check(config: Path, on: date | None = None) -> tuple[list[str], list[str]]:
     settings = reading.settings()
     today = on or datetime.now(settings.zone).date()
     told = rules.notes(settings.framework, today, settings.deadlines)
-    return [], [*_notes(settings), *told, *deadlines.notes(settings.deadlines, today)]
+    return [], [*_notes(settings, today), *told, *deadlines.notes(settings.deadlines, today)]
 
 
-def _notes(settings: Settings) -> Iterator[str]:
+def _notes(settings: Settings, today: date) -> Iterator[str]:
     if settings.hub.name.split("/")[0].endswith(".example"):
         mend = "choose your own before the first start, it stands in every signature"
         yield f"hub.yaml: name is the example's; {mend} · 请更改平台名称"
     how, _, name = settings.hub.passphrase.partition(":")
     if how == "env" and not os.environ.get(name):
         yield f"hub.yaml: {settings.hub.passphrase} is not set here · 环境变量未设置"
+    for end in settings.http_ends(today):
+        if end.words is not None:
+            yield f"{end.owner}: {end.words['en']} · {end.words['zh']}"
     for kind in settings.kinds.values():
         for rule in kind.retention:
             yield f"{kind.name}: {rule} · 到期自动删除"

@@ -16,6 +16,7 @@ from hub.canonical import b64
 from hub.copies import copies
 from hub.framework import HUB, Framework, Member
 from hub.freshness import Feeds, Sources
+from hub.keys import KeyEnd
 from hub.ledger import Ledger
 from hub.nightly import Nightly
 from hub.reconcile.worklist import Difference
@@ -47,6 +48,7 @@ class Status:
         framework: Callable[[], Framework],
         nightly: Nightly,
         feeds: Sources,
+        ends: Callable[[], list[KeyEnd]],
         *,
         demo: bool,
         zone: ZoneInfo,
@@ -54,7 +56,8 @@ class Status:
         pull_every: timedelta,
         now: Callable[[], datetime],
     ) -> None:
-        """`feeds` says which feeds write each jurisdiction's records."""
+        """`feeds` says which feeds write each jurisdiction's records, `ends` when keys are to be replaced."""
+        self._ends = ends
         self._witnessed = witnessed
         self._ledger, self._framework, self._nightly, self._feeds = ledger, framework, nightly, feeds
         self._demo, self._zone, self._zone_name, self._every, self._now = demo, zone, zone_name, pull_every, now
@@ -74,9 +77,10 @@ class Status:
             code: member for code, member in self._framework().members.items()
             if not agreements or not set(asked).isdisjoint(self._framework().agreements_of(code, now.date()))
         }  # fmt: skip
+        ends = [each for each in self._ends() if each.owner == HUB or each.owner in members]
         open_ = [each for each in self._store.differences() if each.agreement in asked or not agreements]
         jurisdictions = sorted(
-            (self._jurisdiction(member, now, open_) for member in members.values()),
+            (self._jurisdiction(member, now, open_, ends) for member in members.values()),
             key=lambda row: (ORDER.index(row["state"]), row["code"]),
         )
         numbers = {
@@ -88,23 +92,27 @@ class Status:
             "quarantined": sum(row["quarantined"] for row in jurisdictions),
         }
         return self.frame() | {
-            "verdict": self._verdict(jurisdictions, numbers["open_differences"]),
+            "verdict": self._verdict(jurisdictions, numbers["open_differences"], [x for x in ends if x.owner == HUB]),
             "numbers": numbers,
             "ledger": self._ledger_part(),
             "night": self._night_part(asked),
             "copies": [each._asdict() | {"at": _iso(each.at)} for each in copies(self._store, members)],
             "jurisdictions": jurisdictions,
+            "key_ends": [each.plain() | {"words": each.words} for each in ends],
             "events": self._events(members, asked),
         }
 
     # --- one jurisdiction ---
 
-    def _jurisdiction(self, member: Member, now: datetime, open_: list[Difference]) -> dict[str, Any]:
+    def _jurisdiction(
+        self, member: Member, now: datetime, open_: list[Difference], all_ends: list[KeyEnd]
+    ) -> dict[str, Any]:
         framework = self._framework()
         names = framework.agreements_of(member.code, now.date())
         agreed = min((framework.agreements[name].freshness for name in names), default=timedelta(days=1))
         pulls = freshness.of(self._store, member, self._feeds)
         success = pulls.success
+        ends = [each for each in all_ends if each.owner == member.code]
         series = [row for row in self._store.series() if row.origin == member.code]
         return {
             "code": member.code,
@@ -112,10 +120,10 @@ class Status:
             "tier": member.tier,
             "agreements": list(names),
             "custody": member.custody,
-            "state": self._state(pulls, agreed, now),
+            "state": "action" if any(each.left < 0 for each in ends) else self._state(pulls, agreed, now),
             "last_success": _iso(success),
             "last_attempt": _iso(pulls.attempt),
-            "problem": self._problem(pulls, self._ledger.chain(member.code).voids),
+            "problem": self._problem(pulls, self._ledger.chain(member.code).voids, ends),
             "agreed_hours": int(agreed.total_seconds() // 3600),
             "fresh_until": _iso(success + agreed if success else None),
             "next": _iso(pulls.attempt + self._every) if pulls.attempt and member.custody == "custodial" else None,
@@ -137,13 +145,15 @@ class Status:
         age = now - pulls.success
         return "on_time" if age <= agreed else "late" if age <= 2 * agreed else "failing"
 
-    def _problem(self, pulls: Feeds, voids: tuple[tuple[int, int], ...]) -> dict[str, str] | None:
+    def _problem(self, pulls: Feeds, voids: tuple[tuple[int, int], ...], ends: list[KeyEnd]) -> dict[str, str] | None:
         told = [(_PROBLEMS.get(pull.state, ("提示", "note")), pull.problem) for pull in pulls.newest if pull.problem]
         zh = [f"{words[0]}：{problem}" for words, problem in told]
         en = [f"{words[1]}: {problem}" for words, problem in told]
         for first, last in voids:
             zh.append(f"已声明第 {first}–{last} 号条目作废（密钥曾被盗用）")
             en.append(f"disowned its entries {first}–{last}: somebody else had its key")
+        words = [each.words for each in ends if each.words]
+        zh, en = zh + [each["zh"] for each in words], en + [each["en"] for each in words]
         return {"zh": "；".join(zh), "en": "; ".join(en)} if zh else None
 
     def _strip(self, code: str, today: date) -> list[dict[str, str]]:
@@ -165,7 +175,7 @@ class Status:
 
     # --- the whole ---
 
-    def _verdict(self, rows: list[dict[str, Any]], differences: int) -> dict[str, Any]:
+    def _verdict(self, rows: list[dict[str, Any]], differences: int, ends: list[KeyEnd]) -> dict[str, Any]:
         states = {row["state"] for row in rows}
         worst = next((state for state in ORDER if state in states), "never")
         if states == {"never"} or not rows:
@@ -182,6 +192,9 @@ class Status:
                 "en": "; ".join(f"{row['name']['en']}: {_say(row, 'en')}" for row in concerned[:5]),
             }
             action = {"zh": "查看下表首行，按提示处理", "en": "See the first rows below and do what they say"}
+        elif state == "ok" and (words := next((each.words for each in ends if each.words), None)):
+            state, zh, en = "late", "平台签名密钥需更换", "The hub's own signing key is to be replaced"
+            cause, action = words, {"zh": "运行 keys rotate hub", "en": "Run `keys rotate hub`"}
         elif state == "ok" and differences:
             # On time is not yet well: what a night left open needs a person.
             state, zh, en = (

@@ -78,16 +78,17 @@ _signature_headers = ("signature-input", "signature", "content-digest", "content
 
 @dataclass(frozen=True, slots=True)
 class HttpKey:
-    """An Ed25519 key that signs requests or responses; `owner` is a jurisdiction's code or "hub"."""
+    """An Ed25519 key that signs requests or responses; `owner` is a jurisdiction's code or "hub", `until` its last second."""
 
     owner: str
     vkey: VKey
     private: Ed25519PrivateKey | None = field(default=None, repr=False)
+    until: datetime | None = None
 
     @classmethod
-    def pinned(cls, owner: str, vkey: str) -> "HttpKey":
+    def pinned(cls, owner: str, vkey: str, until: datetime | None = None) -> "HttpKey":
         """The public key of a vkey's text; RecordError unless it is an Ed25519 vkey."""
-        return cls(owner, parse_vkey(vkey))
+        return cls(owner, parse_vkey(vkey), until=until)
 
     @classmethod
     def signing(cls, owner: str, signer: Signer) -> "HttpKey":
@@ -289,6 +290,9 @@ def _check_times(result: VerifyResult, key: HttpKey, now: int) -> _Checked:
         _refuse(f"the signature is {created - now} seconds in the future", "set both clocks")
     if expires < now - SKEW:
         _refuse(f"the signature expired {now - expires} seconds ago", "sign again; set both clocks")
+    if key.until is not None and now > key.until.timestamp():
+        mend = "make and announce a next one: `keys new http`, see the operations guide"
+        _refuse(f"the last day of the key {key.keyid} was {key.until.date()}", mend)
     return _Checked(key, str(result.parameters["nonce"]), created, expires)
 
 

@@ -120,6 +120,7 @@ def well() -> dict[str, Any]:
             ],
         },
         "jurisdictions": cities,
+        "key_ends": [],
         "events": [
             _event(
                 _iso(minutes=12),

@@ -140,6 +140,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "witnessed_all": ("{who} 已见证至 {size}", "cosigned by {who} up to {size}"),
     "unwitnessed": ("自 {since} 起未见证（需 {quorum} 方，最近见证至 {size}）",
                     "unwitnessed since {since} ({quorum} needed; last up to {size})"),
+    "hub_keys": ("平台密钥", "The hub's keys"),
     "verified_line": ("{time}，{what}", "{time}, {what}"),
     "empty": ("无", "none"),
     "plain": ("机器可读", "Machine readable"),

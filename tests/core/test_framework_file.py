@@ -138,6 +138,21 @@ def test_says_what_is_wrong_and_where(
     assert found and int(found[0].split(":")[1]) in reach
 
 
+def test_an_http_key_may_have_a_last_day_which_the_ledger_tells(tmp_path: Path, kinds: dict[str, Kind]) -> None:
+    one, other = (str(signer(name, Ed25519PrivateKey.generate()).vkey) for name in ("a.example", "b.example"))
+    keys = f'http_keys: ["{one}", {{key: "{other}", until: 2027-06-30}}]'
+    path = tmp_path / "framework.yaml"
+    path.write_text(edited(("en: Tongxiang}, tier: county", f"en: Tongxiang}}, {keys}, tier: county")), encoding="utf-8")
+    found = parse_framework(read_yaml(path), kinds)
+    member = found.members["330483"]
+    assert member.http_keys == (one, other) and member.http_until == {other: date(2027, 6, 30)}
+    assert from_texts({"jiahu": found.text("jiahu")}).members["330483"] == member
+    for wrong, told in (("2027-06-31", "a date like 2022-05-01"), ("soon", "a date like 2022-05-01")):
+        text = edited(("en: Tongxiang}, tier: county", f"en: Tongxiang}}, {keys.replace('2027-06-30', wrong)}, tier: county"))
+        [problem] = problems(tmp_path, kinds, text)
+        assert "members.330483.http_keys.1" in problem and told in problem
+
+
 def test_one_key_belongs_to_one_member(tmp_path: Path, kinds: dict[str, Kind]) -> None:
     key = f"http_keys: [{signer('a.example', Ed25519PrivateKey.generate()).vkey}]"
     text = edited(

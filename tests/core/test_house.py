@@ -312,7 +312,7 @@ def test_every_setting_is_explained_where_it_stands() -> None:
     """hub.yaml is its own document: every setting is in it, in force or as a comment."""
     settings = importlib.import_module("hub.settings")
     shown = text(ROOT / "config" / "hub.yaml")
-    names = [*settings._HubYaml().fields, *settings._LimitsYaml().fields]
+    names = [*settings._HubYaml().fields, *settings._LimitsYaml().fields, *settings._KeysYaml().fields]
     assert [name for name in names if not re.search(rf"^ *(# )?{name}:", shown, re.MULTILINE)] == []
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from hub import settings
 from hub.errors import ConfigError
+from hub.note import VKey
 
 ROOT = Path(__file__).parents[2]
 DECLARED = """\
@@ -211,6 +212,8 @@ REACHED = "connections: {}"
             "connections.330483.base_url: expected text",
         ),
         ("hub.yaml", "nonces_per_key: 10000", "nonces_per_key: 10", "limits.nonces_per_key: "),
+        ("hub.yaml", "max_age: 365 days", "max_age: 59 days", "keys.max_age: expected 60 days or more"),
+        ("hub.yaml", "max_age: 365 days", "max_age: 9999 hours", "keys.max_age: expected 60 days or more"),
         (
             "framework.yaml",
             "zh: 桐乡市",
@@ -248,6 +251,14 @@ def test_says_what_is_wrong_and_where(config: Path, file: str, old: str, new: st
         name, line, _ = each.split(":", 2)
         assert name.endswith(".yaml") and int(line) >= 1
         assert "sesame" not in each and "u:p@" not in each
+
+
+def test_an_http_key_that_ends_soon_is_a_note(config: Path) -> None:
+    key = str(VKey("a.example", 1, bytes(32)))
+    edit(config / "framework.yaml", "custody: self}", f'custody: self, http_keys: [{{key: "{key}", until: 2027-06-30}}]}}')
+    for on, told in (("2027-05-30", ""), ("2027-05-31", "30 days left"), ("2027-07-01", "requests by it are refused")):
+        notes = [each for each in settings.check(config, date.fromisoformat(on))[1] if "HTTP key" in each]
+        assert [told in each and "330521: " in each for each in notes] == ([True] if told else []), on
 
 
 RETENTION = """\
