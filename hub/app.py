@@ -24,20 +24,21 @@ from waitress import wasyncore
 from waitress.server import create_server
 
 from adapters.declaration import Declaration
-from hub import audit, backup, batch, keys, note, web
+from hub import audit, backup, batch, keys, note, pins, web
 from hub.accounts import Accounts
 from hub.announce import KIND as FRAMEWORK_KIND
 from hub.announce import announce
 from hub.backup import RESTORED
+from hub.batch import Chain
 from hub.book import Book
 from hub.canonical import b64
 from hub.crosscheck import CrossCheck
 from hub.decisions import Decisions, Worklist
 from hub.desk import Desk
 from hub.erasure import Erasures, scrub
-from hub.errors import ConfigError, HubError, Locked
+from hub.errors import ConfigError, HubError, KeyRefused, Locked
 from hub.evidence import TrustFile
-from hub.framework import HUB, HUB_KINDS, Framework
+from hub.framework import HUB, HUB_KINDS, Framework, Member
 from hub.intake import Intake, Issuer, Outcome, Progress, stamp
 from hub.keys import KeyEnd, KeyRing
 from hub.ledger import HeadFile, Ledger, LedgerSeal, Pin, Submission
@@ -94,6 +95,48 @@ def card(settings: Settings, folder: Path, url: str) -> Card:
     if ("ledger", HUB) not in found or not first.exists():
         raise ConfigError([f"{folder}: no hub keys here; run `python3 run.py keys init`"])
     return Card(settings.hub.name, url, found["ledger", HUB], found["http", HUB], keys.pin_of(first.read_bytes()))
+
+
+def new_key(settings: Settings, folder: Path, ring: KeyRing, role: str, owner: str, now: datetime) -> str:
+    """Make a missing key of a hub: `http` of the hub, or the `batch` key of an origin in its custody; gives its vkey.
+
+    None is overwritten, and none is made in place of one that was lost where the ledger shows that another was there.
+    """
+    name, at, member = settings.hub.name, stamp(now), settings.framework.members.get(owner)
+    if not (folder / "keys" / "root.key").exists():
+        raise ConfigError([f"{folder}/keys: this hub has no keys yet; `python3 run.py keys init` makes all of them"])
+    if role == "http" and owner == HUB:
+        return str(ring.new(role, HUB, f"{name}/http", "current", at).vkey)
+    if role == "ledger" and owner == HUB and not (folder / "store").exists():
+        return str(ring.new(role, HUB, name, "current", at).vkey)
+    if role == "batch" and (owner == HUB or (member is not None and member.custody == "custodial")):
+        _refuse_lost(folder, ring, owner)
+        ring.first_note(name, owner, "self" if owner == HUB else "custodial", at)
+        return str(ring.signer(role, owner).vkey)
+    raise ConfigError([f"{role} {owner}: no key that this hub makes: {_whose(role, owner, member)}"])
+
+
+def _whose(role: str, owner: str, member: Member | None) -> str:
+    if role == "ledger" and owner == HUB:
+        return "this ledger has its key, and another would be another ledger; restore keys/ from its backup"
+    if owner != HUB and member is None:
+        return "it is no member in framework.yaml"
+    return "it is made on the city's own node, by `partner init` or `keys new --data` with the node's folder"
+
+
+def _refuse_lost(folder: Path, ring: KeyRing, owner: str) -> None:
+    """A key in place of one that is there or was there cannot go on with the chain that this one began."""
+    mend = "`keys rotate` replaces it; where its file is lost, restore keys/ from its backup"
+    path = folder / "store" / "hub.db"
+    if ring.has("batch", owner) or (folder / "keys" / f"first.{owner}.note").exists():
+        raise KeyRefused(f"{owner} has its first key already", where=str(folder / "keys"), mend=mend)
+    if path.exists():
+        store = SqliteStore(path, ring.secrets().vault())
+        try:
+            if store.chain(owner).keys:
+                raise KeyRefused(f"{owner} has entries on the ledger under another key", where=str(path), mend=mend)
+        finally:
+            store.close()
 
 
 class _Nonces:
@@ -271,6 +314,23 @@ class Hub:
         if not names:
             raise ConfigError([f"{kind}: no such kind; known: {', '.join(sorted(self.settings.kinds))}"])
         return self.issuer(origin).id_of(max(names), msgspec.json.encode(parts).decode())
+
+    def announced(self, raw: bytes) -> pins.Announced:
+        """What a city's announcement says of its keys, once it holds against the ledger and every key known here."""
+        chains = {chain.origin: chain for chain in self.store.chains()}
+        known = [pins.Held(chain.origin, "batch", key) for chain in chains.values() for key in chain.keys]
+        for info in keys.list_keys(self.folder / "keys"):
+            known.append(pins.Held(info.owner, info.role, parse_vkey(info.vkey, note.ED25519, note.COSIGNATURE, note.PRIVATE)))
+        for code, text in self._http_keys():
+            known.append(pins.Held(code, "http", parse_vkey(text)))
+        for each in self.framework.witnessing.witnesses if self.framework.witnessing else ():
+            known.append(pins.Held(each.name, "witness", each.vkey))
+
+        def standing(origin: str) -> tuple[Chain, str | None]:
+            past = self.desk.past_pin(origin)
+            return chains.get(origin, Chain(origin)), past.first_key if past else None
+
+        return pins.read(raw, self.settings.hub.name, standing, known)
 
     def trust_file(self) -> TrustFile:
         """What a verifier of this hub's evidence believes beforehand."""

@@ -29,7 +29,7 @@ from adapters import declaration as declarations
 from adapters.base import SourceError
 from adapters.declaration import Declaration, Feed
 from adapters.declared import DeclarationError, did_you_mean, read_yaml
-from hub import app, audit, backup, evidence, record
+from hub import app, audit, backup, evidence, pins, record
 from hub import demo as demonstration
 from hub import framework as rules
 from hub import partner as node_room
@@ -40,7 +40,7 @@ from hub.errors import ConfigError, HubError, Locked, RecordError, Tampered
 from hub.export import export_records, replace_file
 from hub.framework import HUB
 from hub.intake import Intake, Outcome, Reference
-from hub.keys import SM2_ROLE, KeyEnd, KeyInfo, KeyRing, end_of, list_keys, write_private
+from hub.keys import ROLES, SM2_ROLE, KeyEnd, KeyInfo, KeyRing, end_of, list_keys, write_private
 from hub.ledger import Pin
 from hub.note import parse_vkey
 from hub.partner import Card, Node, NodeFile
@@ -380,6 +380,51 @@ def _ending(end: KeyEnd | None) -> dict[str, Any]:
     return {"expires": end.last.isoformat() if end else "", "days_left": end.left if end else None}
 
 
+@keys_group.command("new")
+@click.argument("role", type=click.Choice([role for role in ROLES if role != SM2_ROLE]))
+@click.argument("owner")
+@click.option("--passphrase", default=None, help="Reference to the passphrase of a node's keys (env:CROSSREGION_PASSPHRASE).")
+@data_option
+@config_option
+@as_json
+def keys_new(role: str, owner: str, passphrase: str | None, data: Path | None, config: Path, json_: bool) -> None:
+    """Make a missing key, overwriting none: at the hub that of a city new in its custody, on a node a next HTTP key."""
+    settings = loaded(config, data)
+    folder, now = settings.hub.data, app.clock(settings)
+    if (folder / "node.json").exists():
+        vkey = node_room.new_key(folder, _ring(folder, passphrase or "env:CROSSREGION_PASSPHRASE"), role, owner, now)
+        more = f"; {folder / node_room.ANNOUNCEMENT} tells it to the hub's operator, who runs `keys pin`"
+    else:
+        ring = KeyRing(folder / "keys", settings.secret(passphrase or settings.hub.passphrase))
+        vkey, more = app.new_key(settings, folder, ring, role, owner, now()), ""
+    found = {"role": role, "owner": owner, "vkey": vkey}
+    say(found, json_, lambda: out.print(f"{vkey}{more}", markup=False, highlight=False, soft_wrap=True))
+
+
+@keys_group.command("pin")
+@click.argument("announcement", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@data_option
+@config_option
+@as_json
+def keys_pin(announcement: Path, data: Path | None, config: Path, json_: bool) -> None:
+    """Check a city's announcement.json and print the lines of framework.yaml that pin its keys; nothing is written.
+
+    Compare first_key with the city by telephone: the file proves that one hand made it, not whose.
+    """
+    with announcement.open("rb") as file:
+        raw = file.read(pins.MOST + 1)
+    with opened_hub(loaded(config, data)) as hub:
+        found = hub.announced(raw)
+        told = _pin_lines(found, hub.settings)
+    say(found.plain(), json_, lambda: out.print(told, markup=False, highlight=False, soft_wrap=True))
+
+
+def _pin_lines(found: pins.Announced, settings: Settings) -> str:
+    name = settings.regions.get(found.origin, found.origin)
+    lines = pins.block(found, name, settings.framework.members.get(found.origin))
+    return f"For the hub's framework.yaml, below `members:` (and {found.origin} into the agreement's own members):\n{lines}"
+
+
 @keys_group.command("card")
 @click.option("--url", default=None, help="The URL partners call (public_url unless told).")
 @data_option
@@ -392,7 +437,7 @@ def keys_card(url: str | None, data: Path | None, config: Path) -> None:
 
 
 void_option = click.option(
-    "--void-from", type=click.IntRange(2), default=0,
+    "--void-from", type=click.IntRange(2), default=None,
     help="Disown the origin's batches from this seq on: somebody else had its key.",
 )  # fmt: skip
 
@@ -410,10 +455,12 @@ sm2_option = click.option(
 @data_option
 @config_option
 @as_json
-def keys_rotate(origin: str, void_from: int, second: bool | None, data: Path | None, config: Path, json_: bool) -> None:
+def keys_rotate(
+    origin: str, void_from: int | None, second: bool | None, data: Path | None, config: Path, json_: bool
+) -> None:
     """Bring an origin's next key into force; its folder keys/next must be back from where it is kept. Safe to repeat."""
     with opened_hub(loaded(config, data)) as hub:
-        found = {"origin": origin, "vkey": hub.rotate(origin, void_from, second)}
+        found = {"origin": origin, "vkey": hub.rotate(origin, void_from or 0, second)}
     _say_rotated(found, json_)
 
 
@@ -1462,25 +1509,17 @@ def partner_init(
         raise ConfigError(
             [f"{origin} is neither a member nor a region of catalogue/regions.yaml; check the code, or add it there"]
         )
-    made = node_room.init(data, NodeFile(found, origin, ca_file, proxy), _ring(data, passphrase), app.clock(settings))
+    ring, now = _ring(data, passphrase), app.clock(settings)
+    made = node_room.init(data, NodeFile(found, origin, ca_file, proxy), ring, now)
+    told = pins.keys_of(ring, origin, ring.first_note(found.hub, origin, "self", ""))
     block = "\n".join(
         (
-            f'  "{origin}":',
-            f"    name: {{zh: {settings.regions.get(origin, origin)}, en: City {origin}}}   # its English name",
-            "    tier: county   # city, county or town",
-            "    custody: self",
-            f"    first_key: {made['first_key']}",
-            f'    http_keys: ["{made["http_key"]}"]',
-            "And, so that this city witnesses the ledger, below `witnesses:` at the left margin:",
-            "witnesses:",
-            "  quorum: 1   # more than half of the keys",
-            f'  keys: [{{name: "{origin}", vkey: "{made["witness_key"]}"}}]',
+            _pin_lines(told, settings),
             f"To take over a chain that the hub signs now: `keys hand-over {origin} --to {made['batch_key']}` at the hub.",
+            f"{data / node_room.ANNOUNCEMENT} says the same, signed: the operator checks it with `keys pin`.",
         )
     )
-    say(made, json_, lambda: out.print(
-        f"For the hub's framework.yaml, below `members:` (and {origin} into the agreement's own members):\n{block}",
-        markup=False, highlight=False, soft_wrap=True))  # fmt: skip
+    say(made, json_, lambda: out.print(block, markup=False, highlight=False, soft_wrap=True))
 
 
 @partner_group.command("collect")
@@ -1575,16 +1614,26 @@ def partner_take_over(given: Path, data: Path, passphrase: str, config: Path, js
 
 
 @partner_group.command("rotate")
+@click.option("--http", is_flag=True, help="The HTTP key instead: call with the next one from now on (`keys new http`).")
 @void_option
 @sm2_option
 @node_option
 @phrase_option
 @config_option
 @as_json
-def partner_rotate(void_from: int, second: bool | None, data: Path, passphrase: str, config: Path, json_: bool) -> None:
+def partner_rotate(
+    http: bool, void_from: int | None, second: bool | None, data: Path, passphrase: str, config: Path, json_: bool
+) -> None:
     """Bring this city's next key into force, and push it. Safe to repeat."""
+    if http and (void_from or second is not None):
+        raise ConfigError(["--http: stands alone; --void-from and --sm2 are of the key that signs entries"])
     with _node(data, passphrase, config) as (node, _):
-        found = {"origin": node.origin, "vkey": node.rotate(void_from, second)} | node.push()
+        if http:
+            vkey = node.replace_http()
+            line = f"{node.origin} now calls with {vkey}; the one before may go from framework.yaml"
+            say({"origin": node.origin, "vkey": vkey}, json_, lambda: out.print(line, markup=False, soft_wrap=True))
+            return
+        found = {"origin": node.origin, "vkey": node.rotate(void_from or 0, second)} | node.push()
     _say_rotated(found, json_)
 
 

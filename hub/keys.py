@@ -210,6 +210,17 @@ class KeyRing:
         folder = self._folder if state == "current" else self._folder / state
         return folder / f"{role}.{owner}.key"
 
+    def has(self, role: str, owner: str, state: str = "current") -> bool:
+        """Whether the key is there."""
+        return self._path(role, owner, state).exists()
+
+    def new(self, role: str, owner: str, name: str, state: str, since: str) -> Signer:
+        """Make a key; KeyRefused where there is one."""
+        if self.has(role, owner, state):
+            where, mend = str(self._path(role, owner, state)), "a rotation replaces it; none is ever overwritten"
+            raise KeyRefused(f"the {state} {role} key of {owner} is there", where=where, mend=mend)
+        return self.create(role, owner, name, state, since)
+
     def create(self, role: str, owner: str, name: str, state: str = "current", since: str = "") -> Signer:
         """Make a key, or give the one that is there; `since` is the time from which it is in force."""
         path = self._path(role, owner, state)
@@ -306,6 +317,19 @@ class KeyRing:
         target.unlink(missing_ok=True)
         write_private(target, json.dumps(info, indent=1).encode())
         path.unlink()
+
+    def replace_http(self, owner: str, since: str) -> VKey:
+        """Bring an owner's next HTTP key into use, the one before is put away; interrupted anywhere, the same call goes on."""
+        if not self.has("http", owner, "next"):
+            where, mend = str(self._path("http", owner, "next")), f"`keys new http {owner}` makes one; have it pinned first"
+            raise KeyRefused(f"no next http key of {owner}", where=where, mend=mend)
+        coming = self.signer("http", owner, "next").vkey
+        if self.has("http", owner) and (before := self.signer("http", owner).vkey) != coming:
+            old = self._folder / "old"
+            old.mkdir(mode=0o700, exist_ok=True)
+            os.replace(self._path("http", owner, "current"), old / f"http.{owner}.{before.id.hex()}.key")
+        self._relabel("http", owner, "next", "current", since)
+        return coming
 
     def keep_taken_over(self, origin: str, first_key: str, id_key: bytes) -> None:
         """Keep what a chain begun elsewhere goes on with: its first key's pin, and what its record ids are made with."""

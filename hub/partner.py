@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import msgspec
 
-from hub import audit, batch, erasure, merkle, note, record
+from hub import audit, batch, erasure, merkle, note, pins, record
 from hub.announce import KIND as FRAMEWORK_KIND
 from hub.announce import texts_on_ledger
 from hub.audit import Damaged, check_proof, damaged, entries
@@ -41,6 +41,7 @@ from hub.wire import Client, HttpKey, Reply
 from hub.witness import Answer, Cosign, Forked, Policy, Seen, answer, fork_of, policy_of
 
 AUDIT = "audit/1"
+ANNOUNCEMENT = "announcement.json"
 _TELL = "keep this copy and compare with other partners"
 BATCH_TYPE = "application/vnd.crossregion.batch"
 FILE_TYPE = "application/octet-stream"
@@ -101,8 +102,23 @@ def init(folder: Path, node: NodeFile, ring: KeyRing, now: Clock) -> dict[str, s
     ring.secrets()
     if not (folder / "node.json").exists():
         write_private(folder / "node.json", json.dumps(asdict(node), indent=1).encode())
+    replace_file(folder / ANNOUNCEMENT, pins.announce(ring, hub, origin, first))
     return {"code": origin, "custody": "self", "first_key": pin_of(first), "http_key": str(http.vkey),
             "witness_key": str(cosigner.vkey), "batch_key": str(ring.signer("batch", origin).vkey)}  # fmt: skip
+
+
+def new_key(folder: Path, ring: KeyRing, role: str, owner: str, now: Clock) -> str:
+    """Make a node's missing http or witness key, or a next http key beside the one in use, and announce it; gives its vkey."""
+    node, at = read_node(folder), now().isoformat(timespec="seconds")
+    hub, origin = node.card.hub, node.origin
+    if owner != origin:
+        raise ConfigError([f"{owner}: this node is that of {origin}; make the key on its owner's own node"])
+    if role not in ("http", "witness"):
+        raise ConfigError([f"{role}: a node's keys of this role are made by `partner init` and replaced by `partner rotate`"])
+    state = "next" if role == "http" and ring.has(role, origin) else "current"
+    made = ring.new(role, origin, f"{hub}/{origin}/{role}", state, "" if state == "next" else at)
+    replace_file(folder / ANNOUNCEMENT, pins.announce(ring, hub, origin, ring.first_note(hub, origin, "self", at)))
+    return str(made.vkey)
 
 
 class _PageSeal(ReaderSeal):
@@ -234,6 +250,10 @@ class Node:
             self.hub, self._now().isoformat(timespec="seconds"), void_from, second=second,
         )  # fmt: skip
         return str(found)
+
+    def replace_http(self) -> str:
+        """Call with the next HTTP key from the next start on; the hub must know it by then. Gives its vkey."""
+        return str(self._ring.replace_http(self.origin, self._now().isoformat(timespec="seconds")))
 
     def _take_over(self) -> None:
         seq = self.own.chain(self.origin).seq + 1

@@ -239,6 +239,21 @@ def test_the_documents_name_no_command_or_option_that_is_none() -> None:
                 assert word.split("=")[0] in options | {"--help"}, f"{where}: {name} has no {word}"
 
 
+def test_every_option_takes_its_own_default() -> None:
+    """A default that its type refuses would refuse the command whenever the option is left out."""
+    refused = []
+    for name, command in commands().items():
+        for param in command.params:
+            context = click.Context(command)
+            try:
+                param.process_value(context, param.get_default(context))
+            except click.MissingParameter:
+                continue
+            except click.BadParameter as error:
+                refused.append(f"{name}: {error.message}")
+    assert refused == []
+
+
 def adapter_words() -> Iterator[tuple[str, str, str]]:
     """The closed lists of a declaration as the code has them: the guide's part, what kind of word, and the word."""
     declaration = importlib.import_module("adapters.declaration")
