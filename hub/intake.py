@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -42,6 +42,7 @@ AHEAD = 3
 SIFT_FROM = 1_000
 TWICE = "the same key stands twice with different content"
 
+T = TypeVar("T")
 Clock = Callable[[], datetime]
 Progress = Callable[[str, str, int], None]
 
@@ -263,17 +264,11 @@ class Intake:
                 raise
         return run.outcome
 
-    def make(self, run: "_Run", rows: Sequence[Row]) -> "Future[Seen[Made]]":
-        """Rows as contents ready to be signed, where the workshop can tell."""
+    def prepared(self, how: Callable[..., "Future[Seen[T]]"], run: "_Run", rows: Sequence[Row]) -> "Future[Seen[T]]":
+        """Rows as the workshop makes (`Workshop.make`) or sifts them (`Workshop.sift`), where it can tell."""
         if self._workshop is None or run.plan is None:
             return unseen(rows)
-        return self._workshop.make(run.plan, run.kind.name, run.id_keys, [row.data for row in rows])
-
-    def sift(self, run: "_Run", rows: Sequence[Row]) -> "Future[Seen[Glimpse]]":
-        """Rows as what the ledger is asked about at a first look, where the workshop can tell."""
-        if self._workshop is None or run.plan is None:
-            return unseen(rows)
-        return self._workshop.sift(run.plan, run.kind.name, run.id_keys, [row.data for row in rows])
+        return how(self._workshop, run.plan, run.kind.name, run.id_keys, [row.data for row in rows])
 
     def trial(self, feed: Feed, connection: Mapping[str, Any]) -> dict[str, int]:
         """Count what a whole read of a feed would do: new, revised, unchanged, refused, absent; stores nothing."""
@@ -349,7 +344,7 @@ class _Sieve:
 
     def _send(self, rows: list[Row], scan: Scan) -> None:
         if rows:
-            self._ahead.append((rows, self._run.intake.sift(self._run, rows)))
+            self._ahead.append((rows, self._run.intake.prepared(Workshop.sift, self._run, rows)))
         while len(self._ahead) > AHEAD:
             self._settle(scan)
 
@@ -584,7 +579,7 @@ class _Run:
     def _send(self, scan: Scan) -> None:
         """Hand the rows gathered to the workshop, and store what it has done before."""
         if self.rows:
-            self.ahead.append((self.rows, self.intake.make(self, self.rows)))
+            self.ahead.append((self.rows, self.intake.prepared(Workshop.make, self, self.rows)))
             self.rows = []
         while len(self.ahead) > AHEAD:
             self._settle(scan)

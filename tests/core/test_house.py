@@ -319,8 +319,12 @@ def test_the_kind_guide_names_every_type_and_kind_and_its_example_holds(tmp_path
     guide = ROOT / "docs" / "kind-guide.md"
     words = [*vocabulary.TYPES, *declare._FORMS, *declare.HOW, *kinds.load_kinds(ROOT / "config" / "kinds")]
     assert [word for word in words if f"`{word}`" not in text(guide)] == []
-    (tmp_path / "notice.yaml").write_text(blocks(guide, "yaml")[0], "utf-8")
-    kinds.load_kinds(tmp_path)["notice/1"].accept({"notice_no": "1", "way": "2", "party_name": "某公司"})
+    example, retention = blocks(guide, "yaml")
+    (tmp_path / "notice.yaml").write_text(example, "utf-8")
+    (tmp_path / "case.yaml").write_text(text(ROOT / "config" / "kinds" / "case.yaml") + retention, "utf-8")
+    found = kinds.load_kinds(tmp_path)
+    found["notice/1"].accept({"notice_no": "1", "way": "2", "party_name": "某公司"})
+    assert [rule.groups for rule in found["case/1"].retention] == [("identity", "party"), ()]
 
 
 def test_every_setting_is_explained_where_it_stands() -> None:
