@@ -405,7 +405,7 @@ class Hub:
         return None
 
     def key_ends(self) -> list[KeyEnd]:
-        """When keys are to be replaced, soonest first: each origin's by its key/v1 in force, HTTP keys by their last day."""
+        """When keys are to be replaced, soonest first: each origin's by its key/v1 in force, a member's last HTTP key."""
         today, found = self.now().astimezone(self.settings.zone).date(), []
         for chain in self.store.chains():
             if chain.origin in (HUB, *self.framework.members):

@@ -365,7 +365,7 @@ def keys_list(data: Path | None, config: Path, json_: bool) -> None:
         signs = info.role in ("batch", SM2_ROLE) and info.state == "current"
         end = end_of(info.owner, info.role, info.vkey, info.since, settings.hub.key_age, today) if signs else None
         found.append(asdict(info) | _ending(end))
-    for each in settings.http_ends(today):
+    for each in settings.http_ends(today, every=True):
         found.append(asdict(KeyInfo("", each.owner, each.role, each.key, "pinned")) | _ending(each))
 
     def lines() -> None:

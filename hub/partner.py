@@ -207,11 +207,16 @@ class Node:
             self.copy_store, HeadFile(folder / "copy-head" / "checkpoint"), _FirstSeal(self._ledger_key),
             card.hub, self._trust, whole=False,
         )  # fmt: skip
-        http = HttpKey.signing(self.origin, ring.signer("http", self.origin))
-        self._client = Client(card.url, http, card.http, ca_file=self.file.ca_file, proxy=self.file.proxy, now=now,
-                              timeout=timeout)  # fmt: skip
+        self._timeout = timeout
+        self._client = self._caller("current")
         self.own.open()
         self.copy.open()
+
+    def _caller(self, state: str) -> Client:
+        """Calls the hub with the HTTP key of a state."""
+        card, http = self.file.card, HttpKey.signing(self.origin, self._ring.signer("http", self.origin, state))
+        return Client(card.url, http, card.http, ca_file=self.file.ca_file, proxy=self.file.proxy, now=self._now,
+                      timeout=self._timeout)  # fmt: skip
 
     def close(self) -> None:
         self._client.close()
@@ -252,7 +257,12 @@ class Node:
         return str(found)
 
     def replace_http(self) -> str:
-        """Call with the next HTTP key from the next start on; the hub must know it by then. Gives its vkey."""
+        """Call with the next HTTP key from the next start on, once the hub takes it; gives its vkey."""
+        if self._ring.has("http", self.origin, "next"):
+            with contextlib.closing(self._caller("next")) as caller:
+                reply = caller.get("/v1/framework")
+            if reply.status != 200:
+                raise _refused(reply)
         return str(self._ring.replace_http(self.origin, self._now().isoformat(timespec="seconds")))
 
     def _take_over(self) -> None:

@@ -123,13 +123,17 @@ class Settings:
         """How a city is reached: what its declaration says, hub.yaml's own values over it, key by key."""
         return dict(self.declarations[code].connection) | dict(self.hub.connections.get(code, {}))
 
-    def http_ends(self, today: date) -> list[KeyEnd]:
-        """The ends of the members' HTTP keys that have one."""
-        return [
-            KeyEnd(code, "http", parse_vkey(text).handle, last, (last - today).days)
-            for code, member in self.framework.members.items()
-            for text, last in member.http_until.items()
-        ]
+    def http_ends(self, today: date, *, every: bool = False) -> list[KeyEnd]:
+        """Until when the members that have no HTTP key without a last day can call; with `every` each last day there is."""
+        found = []
+        for code, member in self.framework.members.items():
+            days = member.http_until.items()
+            ends = [KeyEnd(code, "http", parse_vkey(text).handle, last, (last - today).days) for text, last in days]
+            if every:
+                found += ends
+            elif ends and len(ends) == len(member.http_keys):
+                found.append(max(ends, key=lambda each: each.last))
+        return found
 
     def secret(self, reference: str) -> str:
         """The secret behind a reference of this configuration; see `secret`."""

@@ -259,6 +259,13 @@ def test_an_http_key_that_ends_soon_is_a_note(config: Path) -> None:
     for on, told in (("2027-05-30", ""), ("2027-05-31", "30 days left"), ("2027-07-01", "requests by it are refused")):
         notes = [each for each in settings.check(config, date.fromisoformat(on))[1] if "HTTP key" in each]
         assert [told in each and "330521: " in each for each in notes] == ([True] if told else []), on
+    # What ends while another key goes on, or goes on for longer, is no news.
+    other = str(VKey("b.example", 1, bytes(31) + b"1"))
+    for more, left in ((f'"{other}"', []), (f'{{key: "{other}", until: 2027-07-05}}', ["4 days left"])):
+        edit(config / "framework.yaml", "until: 2027-06-30}]", f"until: 2027-06-30}}, {more}]")
+        notes = [each for each in settings.check(config, date(2027, 7, 1))[1] if "HTTP key" in each]
+        assert [told in each for told, each in zip(left, notes, strict=True)] == [True] * len(left)
+        edit(config / "framework.yaml", f", {more}]", "]")
 
 
 RETENTION = """\

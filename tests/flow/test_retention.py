@@ -3,13 +3,15 @@
 import json
 import signal
 from collections import Counter
+from datetime import date
 
 import pytest
-from city_parts import FILES, KIND, START, Clock, Town, row
+from city_parts import FILES, KIND, PHRASE, START, Clock, Town, row
+from click.testing import CliRunner
 from expiry_racer import Expirer
 from hub_parts import bodies, rig
 
-from hub import erasure, record
+from hub import cli, erasure, record
 from hub.intake import Reference
 
 CANARY = "王某某的秘密"
@@ -128,6 +130,24 @@ def test_without_a_rule_nothing_goes(tmp_path):
         town.drop(row(1, checked="1990-01-01"))
         town.pull()
         assert town.hub.erasures.expire() == 0 and sorted(town.view()) == ["1"]
+
+
+def test_the_commands_tell_first_and_erase_then(tmp_path, monkeypatch):
+    monkeypatch.setenv("CROSSREGION_PASSPHRASE", PHRASE)
+    with at_hub(tmp_path) as town:
+        town.drop(row(1, holder=CANARY, checked="2020-01-01"), row(2, checked=date.today()))
+        town.pull()
+        wanted = {"origin": FILES, "kind": KIND, "id": id_of(town, 1), "groups": ["*"], "reason": "retention",
+                  "kept_until": "2020-01-31", "law": "某规定第九条"}  # fmt: skip
+    where = ["--config", str(tmp_path / "config"), "--data", str(tmp_path / "hub")]
+    # The commands go by the machine's clock.
+    for command, told in (("due", {"due": [wanted]}), ("run", {"erased": 1}), ("due", {"due": []}), ("run", {"erased": 0})):
+        done = CliRunner().invoke(cli.main, ["retention", command, "--json", *where])
+        assert (done.exit_code, json.loads(done.output)) == (0, told)
+    done = CliRunner().invoke(cli.main, ["retention", "due", *where])
+    assert done.exit_code == 0 and CANARY not in done.output
+    with at_hub(tmp_path) as town:
+        assert sorted(town.view()) == ["2"]
 
 
 # --- when ---
