@@ -11,7 +11,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
@@ -689,7 +689,9 @@ class Server:
             self._scheduler.shutdown(wait=True)
         if self._thread.is_alive():
             # From the server's own loop: connections kept alive would hold it open for seconds.
-            self._server.trigger.pull_trigger(lambda: wasyncore.close_all(self._channels))
+            # Awake for another reason it may have done so, its trigger included, before this call has rung.
+            with suppress(OSError):
+                self._server.trigger.pull_trigger(lambda: wasyncore.close_all(self._channels))
             self._thread.join(timeout=10)
         else:
             wasyncore.close_all(self._channels)

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 from city_parts import ROOT
+from flask import Flask
 
 from adapters.sample import generator
 from adapters.sample.cities import SampleCities
+from hub import app
 from hub import settings as configuration
 
 MAIN = [sys.executable, "-c", "from hub.cli import main; main()"]
@@ -131,3 +133,21 @@ def test_a_real_hubs_folder_is_never_made_a_demo(tmp_path):
     refused = hub("demo", "--once", "--data", tmp_path)
     assert refused.returncode != 0 and "holds a real hub" in refused.stderr.replace("\n", " ")
     assert not (tmp_path / "DEMO").exists() and "Traceback" not in refused.stderr
+
+
+def test_a_server_whose_loop_is_quicker_than_its_bell_stops_all_the_same():
+    bound = app.bind("127.0.0.1", 0)
+    server = app.Server(Flask(__name__), bound, None)
+    server.start()
+    trigger, thread = server._server.trigger, server._thread
+    ring = trigger._physical_pull
+
+    def late() -> None:
+        # Somebody else's bell: the loop wakes, does what waits for it, and closes this bell too.
+        ring()
+        thread.join(10)
+        ring()
+
+    trigger._physical_pull = late
+    server.stop()
+    assert not thread.is_alive()
