@@ -29,12 +29,11 @@ from adapters import declaration as declarations
 from adapters.base import SourceError
 from adapters.declaration import Declaration, Feed
 from adapters.declared import DeclarationError, did_you_mean, read_yaml
-from hub import app, audit, backup, evidence, pins, record
+from hub import accounts, app, audit, backup, evidence, pins, record
 from hub import demo as demonstration
 from hub import framework as rules
 from hub import partner as node_room
 from hub import settings as configuration
-from hub.accounts import ROLES
 from hub.canonical import b64
 from hub.errors import ConfigError, HubError, Locked, RecordError, Tampered
 from hub.export import export_records, replace_file
@@ -845,7 +844,7 @@ def users_group() -> None:
     """Say who may use the console 账号: add, list, change, password."""
 
 
-_ROLE = click.Choice(ROLES)
+_ROLE = click.Choice(accounts.ROLES)
 _agreement = click.option("--agreement", "agreements", multiple=True, help="Works in this agreement alone (repeatable).")
 _jurisdiction = click.option(
     "--jurisdiction", "jurisdictions", multiple=True,

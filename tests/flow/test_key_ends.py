@@ -5,12 +5,13 @@ from datetime import date, timedelta
 
 import pytest
 from click.testing import CliRunner
+from console_parts import PASSWORD, signed_in
 from hub_parts import START, bodies, rig
 
 from hub import cli
 from hub.errors import KeyRefused
 from hub.keys import KeyEnd, end_of
-from hub.web.console import metrics
+from hub.web.metrics import metrics
 
 A, CUSTODIAL = "330483", "330503"
 TONGXIANG = "en: Tongxiang}, tier: county, custody: self}"
@@ -85,7 +86,8 @@ def test_the_hubs_own_key_is_told_in_the_verdict_on_the_page_and_in_the_metrics(
     status = made.hub.status()
     (own,) = [each for each in status["key_ends"] if each["owner"] == "hub"]
     assert own["state"] == "soon" and 'owner="hub",role="batch"} 30.0' in metrics(status, True).decode()
-    page = made.hub.web().test_client().get("/?lang=en").text
+    made.hub.accounts.add("zhang.wei", PASSWORD, "viewer", who="test")
+    page = signed_in(made.hub.web().test_client(), "zhang.wei").get("/?lang=en").text
     assert f"the signing key {own['key'].replace('+', '&#43;')} has its last day" in page.replace("+", "&#43;")
     rows = [{"state": "on_time", "problem": None}]
     verdict = made.hub.status._verdict(rows, 3, [KeyEnd("hub", "batch", "k+00", date(2027, 1, 1), 3)])
