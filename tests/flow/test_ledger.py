@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ledger_parts import HUB, KIND, KINDS, ORIGIN, Parts
 
 from hub import audit, merkle, note
-from hub.errors import ForkError, GapError, KeyRefused, RecordError, Tampered
+from hub.errors import ForkError, GapError, HubError, KeyRefused, RecordError, Tampered
 from hub.ledger import Pin, Submission
 
 TESTS = Path(__file__).parents[1]
@@ -249,6 +249,34 @@ def test_a_flipped_byte_anywhere_that_is_hashed_is_reported(tmp_path):
         assert audit.fsck(parts.ledger, KINDS, parts.secrets.digest_key).problems, column
         db.execute(f"UPDATE entry SET {column} = ? WHERE idx = 1", (kept,))
     sound(parts)
+
+
+def test_no_changed_byte_of_what_a_ledger_serves_is_replayed(tmp_path):
+    parts = Parts(tmp_path).start()
+    parts.add(range(3))
+    parts.add([0], rev=2)
+    raw, head = parts.ledger.checkpoint()
+    whole = parts.ledger.entry_bundle(0, head.size)
+    assert audit.verify(Kept(raw, whole), HUB, parts.key, None).size == head.size
+    for part, make in ((raw, lambda changed: Kept(changed, whole)), (whole, lambda changed: Kept(raw, changed))):
+        for at in range(len(part)):
+            for bit in (1, 0x80):
+                changed = part[:at] + bytes([part[at] ^ bit]) + part[at + 1 :]
+                with pytest.raises(HubError):
+                    audit.verify(make(changed), HUB, parts.key, None)
+
+
+class Kept:
+    """A checkpoint and one bundle of entries, as anybody may be served them."""
+
+    def __init__(self, raw, whole):
+        self._raw, self._whole = raw, whole
+
+    def checkpoint(self):
+        return self._raw
+
+    def bundle(self, index, width):
+        return self._whole
 
 
 def test_rebuild_gives_identical_views_and_mends_a_lost_one(tmp_path):
