@@ -46,6 +46,8 @@ from hub.nightly import BIRTH, Nightly
 from hub.note import VKey, parse_vkey
 from hub.oidc import Provider
 from hub.partner import Card
+from hub.pauses import Pauses
+from hub.pulls import Pulls
 from hub.reports import Reports
 from hub.settings import HubSettings, Settings
 from hub.status import VERIFIED, Status
@@ -237,12 +239,15 @@ class Hub:
             self.store, lambda: self.framework, settings.kinds, settings.types, settings.deadlines,
             settings.items, settings.zone, self._secrets.derive("marks"), feeds,
         )  # fmt: skip
+        self.pauses = Pauses(self.store, self.accounts, lambda: [each.code for each in self.sources()], settings.zone, self.now)
+        self.pulls = Pulls(self.intake, self._connection, self.pauses.of, folder, self.now)
         self.nightly = Nightly(
             self.intake, self.issuer(HUB), lambda: self.framework, settings.kinds, settings.declarations, settings.types,
-            self.crosscheck, self._connection, settings.zone, self.now,
+            self.crosscheck, self._connection, settings.zone, self.now, self.pauses.of, self.pulls.held,
         )  # fmt: skip
         self.status = Status(
             self.ledger, self.desk.witnessing.state, lambda: self.framework, self.nightly, feeds, self.key_ends,
+            self.pauses.all,
             demo=demo, zone=settings.zone, zone_name=settings.hub.time_zone, pull_every=settings.hub.pull_every,
             now=self.now,
         )  # fmt: skip
@@ -259,6 +264,7 @@ class Hub:
         announce(self.store, self.issuer(HUB), kind, self.framework, self.now().date())
 
     def close(self) -> None:
+        self.pulls.close()
         self.workshop.close()
         self.store.close()
 
@@ -445,15 +451,16 @@ class Hub:
             if all(origin in custodial for feed in each.feeds for origin in feed.origins)
         ]
 
+    def awake(self) -> list[Declaration]:
+        """Those of `sources` that are not paused."""
+        paused = self.pauses.all()
+        return [each for each in self.sources() if each.code not in paused]
+
     def pull(
         self, declaration: Declaration, *, who: str, full: bool = False, progress: Progress | None = None
     ) -> list[Outcome]:
         """Pull every feed of one jurisdiction."""
-        connection = self._connection(declaration.code)
-        return [
-            self.intake.run(declaration, feed, connection, full=full, who=who, progress=progress)
-            for feed in declaration.feeds
-        ]
+        return self.pulls.run(declaration, who=who, full=full, progress=progress)
 
     def trial(self, declaration: Declaration) -> list[dict[str, Any]]:
         """What pulling with this declaration would do, feed by feed, with nothing stored."""
@@ -483,7 +490,7 @@ class Hub:
             now = self.now()
             self.announce()
             started = {pull.code: datetime.fromisoformat(pull.started) for pull in self.store.last_pulls()}
-            for declaration in self.sources():
+            for declaration in self.awake():
                 last = started.get(declaration.code)
                 if self.stopping.is_set():
                     return
@@ -511,6 +518,8 @@ class Hub:
         """One city's unforeseen error must not stop the others; its run stays without an end, and shows so."""
         try:
             self.pull(declaration, who="schedule")
+        except Locked:
+            pass  # Somebody reads it just now.
         except Exception as error:
             _log.error("pull of %s broke off: %s", declaration.code, type(error).__name__)
 

@@ -43,6 +43,7 @@ from hub.keys import ROLES, SM2_ROLE, KeyEnd, KeyInfo, KeyRing, end_of, list_key
 from hub.ledger import Pin
 from hub.note import parse_vkey
 from hub.partner import Card, Node, NodeFile
+from hub.pauses import REASONS
 from hub.reconcile import worklist
 from hub.reconcile.deadlines import STATES, due_list, working_days
 from hub.reports import csv_of, table, xlsx_of
@@ -656,7 +657,7 @@ def pull(codes: tuple[str, ...], full: bool, data: Path | None, config: Path, js
         for code in codes:
             if _declaration(settings, code).code not in pulled:
                 raise ConfigError([f"{code} signs for itself: its own node pulls it with `partner collect`"])
-        wanted = [_declaration(settings, code) for code in codes] or hub.sources()
+        wanted = [_declaration(settings, code) for code in codes] or hub.awake()
         with progress_bar(json_) as progress:
             outcomes = [
                 outcome for each in wanted for outcome in hub.pull(each, who="operator", full=full, progress=progress)
@@ -675,6 +676,39 @@ def _tell_pulls(outcomes: list[Outcome], json_: bool) -> None:
     say({"pulls": rows}, json_, lines)
     if any(row["state"] != "succeeded" for row in rows):
         sys.exit(3)
+
+
+as_account = click.option("--as", "who", required=True, help="Your account's name; the journal keeps it.")
+
+
+@main.command()
+@click.argument("code")
+@click.option("--reason", type=click.Choice(list(REASONS)), required=True)
+@click.option("--until", default="", help="The day on which reading goes on by itself, YYYY-MM-DD.")
+@as_account
+@data_option
+@config_option
+@as_json
+def pause(code: str, reason: str, until: str, who: str, data: Path | None, config: Path, json_: bool) -> None:
+    """Read a jurisdiction no more for a while 暂停: ticks and nights pass over it."""
+    with opened_hub(loaded(config, data)) as hub:
+        made = hub.pauses.pause(code, reason, who, until)
+    ends = f"until {made.until}" if made.until else f"until `resume {code}`"
+    said = f"{code} is paused {ends}: {REASONS[reason]['zh']} {REASONS[reason]['en']}"
+    say(made._asdict(), json_, lambda: out.print(said, markup=False, highlight=False))
+
+
+@main.command()
+@click.argument("code")
+@as_account
+@data_option
+@config_option
+@as_json
+def resume(code: str, who: str, data: Path | None, config: Path, json_: bool) -> None:
+    """Read a paused jurisdiction again 恢复; the next tick does."""
+    with opened_hub(loaded(config, data)) as hub:
+        hub.pauses.resume(code, who)
+    say({"code": code, "who": who}, json_, lambda: out.print(f"{code} is read again", markup=False, highlight=False))
 
 
 @main.command()

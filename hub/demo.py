@@ -167,7 +167,7 @@ class Demo:
     def _run(self, progress: Progress | None) -> dict[str, Any]:
         began = time.monotonic()
         outcomes: dict[str, list[Outcome]] = {}
-        for declaration in self.hub.sources():
+        for declaration in self.hub.awake():
             outcomes[declaration.code] = self.hub.pull(declaration, who="demo", progress=progress)
         for code, node in self.nodes.items():
             outcomes[code] = self.collect(code, node, progress)

@@ -3,7 +3,8 @@
 Rule 1. A claim is a row in the store with a token and an end; the report, the differences and the row's completion are
 one transaction, fenced by the token. A run that lost its claim commits nothing.
 Rule 2. The comparison is ordinary intake over the whole range: what it repairs is idempotent, whoever repeats it.
-Rule 3. A city that cannot be read is named as not compared, its open differences stay open, and the others go on.
+Rule 3. A city that is paused or cannot be read is named as not compared, its open differences stay open, and the others
+go on.
 Rule 4. What is found becomes differences by `hub.reconcile.worklist`; what the agreement itself settles is a signed
 decision like a person's.
 Nights are local dates in the hub's time zone. Missed nights are closed after downtime, oldest first, from one
@@ -13,18 +14,20 @@ comparison that names its real time.
 import secrets
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from adapters.declaration import Declaration
+from adapters.declaration import Declaration, Feed
 from hub.crosscheck import CrossCheck
 from hub.decisions import Decisions
 from hub.errors import ConfigError, Fenced
 from hub.framework import Agreement, Framework
 from hub.intake import Draft, Intake, Issuer, Outcome, Progress, Reference, stamp
 from hub.kinds import Kind
+from hub.pulls import both
 from hub.reconcile.deadlines import rule_named
 from hub.reconcile.types import Told
 from hub.reconcile.worklist import AGREEMENT, SEVERITIES, Difference, Event, Finding, LookedAt, Point, Ref, turn
@@ -60,6 +63,10 @@ class Comparison:
     repairs: list[tuple[str, Reference]] = field(default_factory=list)
     assumed: bool = False
 
+    def leave_out(self, origins: Iterable[str]) -> None:
+        """Name origins as not compared."""
+        self.not_compared += [each for each in origins if each not in self.not_compared]
+
     def take(self, outcome: Outcome) -> None:
         """Add one feed's outcome."""
         pull = outcome.pull
@@ -91,8 +98,14 @@ class Nightly:
         connection: Callable[[str], Mapping[str, Any]],
         zone: ZoneInfo,
         now: Callable[[], datetime],
+        paused: Callable[[str], object | None],
+        held: Callable[..., AbstractContextManager[Progress]],
     ) -> None:
-        """`types` says how grave each type of difference is; `crosscheck` looks across jurisdictions."""
+        """`types` says how grave each type of difference is; `crosscheck` looks across jurisdictions.
+
+        `paused` tells of a declaration's pause, and `held` keeps its city to oneself, as `Pulls.held` does.
+        """
+        self._paused, self._held = paused, held
         self._intake, self._issuer, self._framework, self._kind = intake, issuer, framework, kinds[KIND]
         self._declarations, self._connection, self._zone, self._now = declarations, connection, zone, now
         self._types, self._crosscheck = types, crosscheck
@@ -220,22 +233,35 @@ class Nightly:
 
     def _compare_city(self, agreement: str, code: str, comparison: Comparison, progress: Progress | None) -> None:
         declaration = self._declarations[code]
-        for feed in declaration.feeds:
-            try:
-                outcome = self._intake.run(
-                    declaration, feed, self._connection(code), full=True, who=f"night {agreement}", progress=progress
-                )
-            except Exception:
-                # Whatever it was, the other cities are compared; this one is named, and its open differences stay open.
-                reached = False
-            else:
-                comparison.take(outcome)
-                reached = outcome.pull.state != "incomplete" and bool(
-                    outcome.pull.state == "succeeded" or outcome.shortfalls
-                )
-            if not reached and not set(feed.origins) <= set(comparison.not_compared):
-                comparison.not_compared += [each for each in feed.origins if each not in comparison.not_compared]
-                comparison.found.append(("not_compared", (Ref(code, feed.name, feed.kind),), ()))
+        if self._paused(code):
+            # Somebody said so with a reason: it is named, and is no difference that anybody has to settle.
+            for feed in declaration.feeds:
+                comparison.leave_out(feed.origins)
+            return
+        # A pull under way is waited for: the night is the one time that everything is compared.
+        with self._held(code, f"night {agreement}", wait=True) as tell:
+            for feed in declaration.feeds:
+                self._compare_feed(agreement, declaration, feed, comparison, both(tell, progress))
+
+    def _compare_feed(
+        self, agreement: str, declaration: Declaration, feed: Feed, comparison: Comparison, progress: Progress
+    ) -> None:
+        code = declaration.code
+        try:
+            outcome = self._intake.run(
+                declaration, feed, self._connection(code), full=True, who=f"night {agreement}", progress=progress
+            )
+        except Exception:
+            # Whatever it was, the other cities are compared; this one is named, and its open differences stay open.
+            reached = False
+        else:
+            comparison.take(outcome)
+            reached = outcome.pull.state != "incomplete" and bool(
+                outcome.pull.state == "succeeded" or outcome.shortfalls
+            )
+        if not reached and not set(feed.origins) <= set(comparison.not_compared):
+            comparison.leave_out(feed.origins)
+            comparison.found.append(("not_compared", (Ref(code, feed.name, feed.kind),), ()))
 
     def _set_aside(
         self, agreement: Agreement, code: str, night: date

@@ -2,12 +2,13 @@
 
 Rule 1. A state is earned: it comes from the age of the last success against what was agreed, never from the last exit.
 On time up to the agreed freshness, late up to twice that, failing beyond; `action` where a person must look; `never`
-before the first success. Rule 2. The whole is the worst of its parts. Rule 3. References and counts only, never a value.
+before the first success; `paused` where somebody said so.
+Rule 2. The whole is the worst of its parts. Rule 3. References and counts only, never a value.
 """
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -19,8 +20,9 @@ from hub.freshness import Feeds, Sources
 from hub.keys import KeyEnd
 from hub.ledger import Ledger
 from hub.nightly import Nightly
+from hub.pauses import REASONS
 from hub.reconcile.worklist import Difference
-from hub.store.base import Store
+from hub.store.base import Pause, Store
 
 VERIFIED = "verified"
 DAYS = 30
@@ -35,6 +37,7 @@ _WORDS = {
     "failing": ("有辖区数据中断", "A jurisdiction's data has stopped"),
     "action": ("有辖区需要处理", "A jurisdiction needs you"),
     "never": ("尚未运行", "Nothing has run yet"),
+    "paused": ("其余辖区一切正常", "All others are well"),
 }
 
 
@@ -49,6 +52,7 @@ class Status:
         nightly: Nightly,
         feeds: Sources,
         ends: Callable[[], list[KeyEnd]],
+        paused: Callable[[], Mapping[str, Pause]],
         *,
         demo: bool,
         zone: ZoneInfo,
@@ -56,8 +60,9 @@ class Status:
         pull_every: timedelta,
         now: Callable[[], datetime],
     ) -> None:
-        """`feeds` says which feeds write each jurisdiction's records, `ends` when keys are to be replaced."""
-        self._ends = ends
+        """`feeds` says which feeds write each jurisdiction's records, `ends` when keys are to be replaced, `paused` which
+        declarations are not read now."""
+        self._ends, self._paused = ends, paused
         self._witnessed = witnessed
         self._ledger, self._framework, self._nightly, self._feeds = ledger, framework, nightly, feeds
         self._demo, self._zone, self._zone_name, self._every, self._now = demo, zone, zone_name, pull_every, now
@@ -78,7 +83,7 @@ class Status:
             if not agreements or not set(asked).isdisjoint(self._framework().agreements_of(code, now.date()))
         }  # fmt: skip
         ends = [each for each in self._ends() if each.owner == HUB or each.owner in members]
-        open_ = [each for each in self._store.differences() if each.agreement in asked or not agreements]
+        open_ = self._open(agreements)
         jurisdictions = sorted(
             (self._jurisdiction(member, now, open_, ends) for member in members.values()),
             key=lambda row: (ORDER.index(row["state"]), row["code"]),
@@ -104,6 +109,14 @@ class Status:
 
     # --- one jurisdiction ---
 
+    def jurisdiction(self, code: str, agreements: Collection[str] = ()) -> dict[str, Any]:
+        """One member as the whole tells it, with the differences of some agreements or all."""
+        now, open_ = self._now().astimezone(self._zone), self._open(agreements)
+        return self._jurisdiction(self._framework().members[code], now, open_, self._ends())
+
+    def _open(self, agreements: Collection[str]) -> list[Difference]:
+        return [each for each in self._store.differences() if each.agreement in agreements or not agreements]
+
     def _jurisdiction(
         self, member: Member, now: datetime, open_: list[Difference], all_ends: list[KeyEnd]
     ) -> dict[str, Any]:
@@ -114,19 +127,21 @@ class Status:
         success = pulls.success
         ends = [each for each in all_ends if each.owner == member.code]
         series = [row for row in self._store.series() if row.origin == member.code]
+        pause = self._pause(member)
         return {
             "code": member.code,
             "name": dict(member.name),
             "tier": member.tier,
             "agreements": list(names),
             "custody": member.custody,
-            "state": "action" if any(each.left < 0 for each in ends) else self._state(pulls, agreed, now),
+            "state": "action" if any(each.left < 0 for each in ends) else "paused" if pause else self._state(pulls, agreed, now),
+            "paused": _told(pause) if pause else None,
             "last_success": _iso(success),
             "last_attempt": _iso(pulls.attempt),
             "problem": self._problem(pulls, self._ledger.chain(member.code).voids, ends),
             "agreed_hours": int(agreed.total_seconds() // 3600),
             "fresh_until": _iso(success + agreed if success else None),
-            "next": _iso(pulls.attempt + self._every) if pulls.attempt and member.custody == "custodial" else None,
+            "next": self._next(member, pulls, pause),
             "records": sum(row.standing for row in series),
             "retracted": sum(row.retracted for row in series),
             "quarantined": len(self._store.quarantine(member.code)),
@@ -136,6 +151,20 @@ class Status:
             "stored": sum(pull.stored for pull in pulls.newest),
             "strip": self._strip(member.code, now.date()),
         }
+
+    def _pause(self, member: Member) -> Pause | None:
+        """The pause of a declaration that writes this member's records; its own one first."""
+        paused = self._paused()
+        if member.custody == "self" or not paused:
+            return None
+        writing = [code for code, _ in sorted(self._feeds.get(member.code, ())) if code in paused]
+        return paused[member.code if member.code in writing else writing[0]] if writing else None
+
+    def _next(self, member: Member, pulls: Feeds, pause: Pause | None) -> str | None:
+        if pause is not None:
+            resumes = date.fromisoformat(pause.until) if pause.until else None
+            return _iso(datetime.combine(resumes, time(), self._zone)) if resumes else None
+        return _iso(pulls.attempt + self._every) if pulls.attempt and member.custody == "custodial" else None
 
     def _state(self, pulls: Feeds, agreed: timedelta, now: datetime) -> str:
         if any(pull.state == "failed" for pull in pulls.newest):
@@ -178,24 +207,19 @@ class Status:
     def _verdict(self, rows: list[dict[str, Any]], differences: int, ends: list[KeyEnd]) -> dict[str, Any]:
         states = {row["state"] for row in rows}
         worst = next((state for state in ORDER if state in states), "never")
-        if states == {"never"} or not rows:
-            state = "never"
-        else:
-            state = {"on_time": "ok", "paused": "ok", "never": "late"}.get(worst, worst)
+        state = "never" if states <= {"never"} else {"on_time": "ok", "never": "late"}.get(worst, worst)
         concerned = [row for row in rows if row["state"] not in ("on_time", "paused")]
+        paused = [row for row in rows if row["state"] == "paused"]
         zh, en = _WORDS[state]
         cause = action = None
         if concerned and state != "never":
             zh, en = f"{len(concerned)} 个辖区需要关注：{zh}", f"{len(concerned)} of {len(rows)} jurisdictions: {en}"
-            cause = {
-                "zh": "；".join(f"{row['name']['zh']}：{_say(row, 'zh')}" for row in concerned[:5]),
-                "en": "; ".join(f"{row['name']['en']}: {_say(row, 'en')}" for row in concerned[:5]),
-            }
+            cause = _causes(concerned)
             action = {"zh": "查看下表首行，按提示处理", "en": "See the first rows below and do what they say"}
-        elif state == "ok" and (words := next((each.words for each in ends if each.words), None)):
+        elif state in ("ok", "paused") and (words := next((each.words for each in ends if each.words), None)):
             state, zh, en = "late", "平台签名密钥需更换", "The hub's own signing key is to be replaced"
             cause, action = words, {"zh": "运行 keys rotate hub", "en": "Run `keys rotate hub`"}
-        elif state == "ok" and differences:
+        elif state in ("ok", "paused") and differences:
             # On time is not yet well: what a night left open needs a person.
             state, zh, en = (
                 "late",
@@ -205,6 +229,9 @@ class Status:
             action = {"zh": "查看有差异的辖区", "en": "See the jurisdictions with differences"}
         elif state == "never":
             action = {"zh": "首次拉取完成后显示状态", "en": "The state shows once the first pull is done"}
+        if paused:
+            zh, en = f"{zh}；{len(paused)} 个辖区已暂停", f"{en}; {len(paused)} paused"
+            cause = cause or _causes(paused)
         return {"state": state, "zh": zh, "en": en, "cause": cause, "action": action}
 
     def _ledger_part(self) -> dict[str, Any]:
@@ -284,7 +311,24 @@ class Status:
         return sorted(events, key=lambda event: datetime.fromisoformat(event["at"]), reverse=True)
 
 
+def _told(pause: Pause) -> dict[str, Any]:
+    """A pause in full: reason in both languages, by whom, since when, until which day."""
+    said = REASONS.get(pause.reason, {"zh": pause.reason, "en": pause.reason})
+    return {"reason": pause.reason, "who": pause.who, "since": pause.since, "until": pause.until or None, **said}
+
+
+def _causes(rows: list[dict[str, Any]]) -> dict[str, str]:
+    return {
+        "zh": "；".join(f"{row['name']['zh']}：{_say(row, 'zh')}" for row in rows[:5]),
+        "en": "; ".join(f"{row['name']['en']}: {_say(row, 'en')}" for row in rows[:5]),
+    }
+
+
 def _say(row: dict[str, Any], lang: str) -> str:
+    if row["paused"]:
+        why, until = row["paused"][lang], row["paused"]["until"]
+        told, ends = (f"已暂停，{why}", f"，{until} 恢复") if lang == "zh" else (f"paused, {why}", f", goes on {until}")
+        return told + (ends if until else "")
     if row["problem"]:
         return str(row["problem"][lang])
     words = {

@@ -8,7 +8,7 @@ Rule 3. Disclosures, attachments and quarantined rows rest encrypted.
 A new store joins by inheriting the contract tests in tests/contract/store_contract.py.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -95,6 +95,16 @@ class Pull:
     quarantined: int = 0
     problem: str = ""
     number: int = 0
+
+
+class Pause(NamedTuple):
+    """A jurisdiction that is not read: why, by whom, since when; `until` is the local date on which reading goes on, if any."""
+
+    code: str
+    reason: str
+    who: str
+    since: str
+    until: str = ""
 
 
 @dataclass(frozen=True)
@@ -316,6 +326,17 @@ class Store(Protocol):
     def last_pulls(self) -> list[Pull]:
         """Per feed the newest run and the newest one that succeeded."""
         ...
+
+    def runs(self, feeds: Collection[tuple[str, str]], limit: int) -> list[Pull]:
+        """The newest runs of some feeds, by (code, feed), the newest first."""
+        ...
+
+    def put_pause(self, pause: Pause) -> None:
+        """Pause a jurisdiction, in place of a pause it had."""
+        ...
+
+    def drop_pause(self, code: str) -> None: ...
+    def pauses(self) -> list[Pause]: ...
 
     # nights
     def claim_night(self, agreement: str, night: str, token: str, now: int, until: int) -> bool:

@@ -6,7 +6,7 @@ order; `current` is the one table with scattered keys on the hot path.
 
 import json
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, astuple, fields
 from hashlib import sha256
@@ -34,6 +34,7 @@ from hub.store.base import (
     Night,
     Noted,
     Notice,
+    Pause,
     Pull,
     Quarantined,
     Scan,
@@ -157,6 +158,13 @@ def attachments(db: Database) -> None:
         "CREATE TABLE attachment(origin TEXT, kind TEXT, id TEXT, sha256 TEXT, home TEXT NOT NULL, content BLOB NOT NULL,"
         " PRIMARY KEY(origin, kind, id, sha256))"
     )
+
+
+@schema()
+def pauses(db: Database) -> None:
+    """Which jurisdictions are not read, and why; and the way to a jurisdiction's newest runs."""
+    _table(db, "pause", dict.fromkeys(Pause._fields, str), "code")
+    db["pull"].create_index(["code", "feed"])  # type: ignore[union-attr]
 
 
 def _table(db: Database, name: str, columns: dict[str, Any], pk: str | tuple[str, ...]) -> None:
@@ -577,6 +585,20 @@ class SqliteStore:
         newest = "SELECT max(number) FROM pull GROUP BY code, feed"
         good = "SELECT max(number) FROM pull WHERE state = 'succeeded' GROUP BY code, feed"
         return self._pulls(f"number IN ({newest}) OR number IN ({good})")
+
+    def runs(self, feeds: Collection[tuple[str, str]], limit: int) -> list[Pull]:
+        newest = "SELECT number FROM pull JOIN json_each(?) ON code = value ->> 0 AND feed = value ->> 1"
+        wanted = json.dumps(sorted(feeds))
+        return self._pulls(f"number IN ({newest} ORDER BY number DESC LIMIT ?)", wanted, limit)[::-1]
+
+    def put_pause(self, pause: Pause) -> None:
+        self._write().execute(_insert("pause", Pause._fields).replace("INSERT", "INSERT OR REPLACE", 1), pause)
+
+    def drop_pause(self, code: str) -> None:
+        self._write().execute("DELETE FROM pause WHERE code = ?", (code,))
+
+    def pauses(self) -> list[Pause]:
+        return [Pause(*row) for row in self._db().execute(f"SELECT {_columns(Pause._fields)} FROM pause ORDER BY code")]
 
     # --- nights ---
 

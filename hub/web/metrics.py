@@ -37,7 +37,7 @@ class _Gauges(Collector):
         yield _one("next_night_timestamp_seconds", "Next reconciliation", _seconds(status["night"]["next"]))
         ends = [((each["owner"], each["role"], each["key"]), each["days_left"]) for each in status["key_ends"]]
         yield _many("key_days_left", "Days until a key's last day, below 0 once it is over", ("owner", "role", "key"), ends)
-        verdicts = ("ok", "late", "failing", "action", "never")
+        verdicts = ("ok", "paused", "late", "failing", "action", "never")
         yield _states("verdict", "The hub's verdict on itself", [((), status["verdict"]["state"])], (), verdicts)
         yield from self._cities(status["jurisdictions"])
         yield from self._nights(status["night"]["agreements"])

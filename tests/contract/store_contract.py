@@ -11,7 +11,7 @@ from hub.merkle import leaf_hash
 from hub.note import parse_vkey
 from hub.reconcile.worklist import Difference, Event, Point, Ref
 from hub.record import Leaf, Withheld
-from hub.store.base import Acked, Attached, Entry, Erased, Known, Pull, Quarantined, Version
+from hub.store.base import Acked, Attached, Entry, Erased, Known, Pause, Pull, Quarantined, Version
 
 VKEY = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
 
@@ -274,6 +274,28 @@ class StoreContract:
         assert store.cursor("330483", "cases") == "c2" and store.cursor("330483", "x") is None
         assert store.last_pulls() == [good, bad]
         assert store.pull_days("330483", "2026-01-01") == [("2026-01-01", ("succeeded",)), ("2026-01-02", ("failed",))]
+
+    def test_the_newest_runs_of_some_feeds_come_newest_first(self, store):
+        with store.transaction():
+            for n, (code, feed) in enumerate([("330483", "cases"), ("330483", "letters"), ("330503", "cases")] * 3):
+                store.start_pull(Pull(code, feed, f"2026-01-0{n + 1}T00:00:00+08:00", "me"))
+        feeds = [("330483", "cases"), ("330503", "cases")]
+        assert [(run.code, run.feed, run.started[9]) for run in store.runs(feeds, 3)] == [
+            ("330503", "cases", "9"), ("330483", "cases", "7"), ("330503", "cases", "6"),
+        ]  # fmt: skip
+        assert len(store.runs(feeds, 99)) == 6 and store.runs([("330483", "none")], 9) == store.runs([], 9) == []
+
+    def test_a_pause_stands_until_it_is_dropped_and_a_new_one_takes_its_place(self, store):
+        one = Pause("330483", "maintenance", "li", "2026-01-01T00:00:00+08:00")
+        with store.transaction():
+            store.put_pause(one)
+            store.put_pause(other := one._replace(code="330400", until="2026-02-01"))
+        assert store.pauses() == [other, one]
+        with store.transaction():
+            store.put_pause(again := one._replace(reason="other", who="wang"))
+            store.drop_pause("330400")
+            store.drop_pause("never")
+        assert store.pauses() == [again]
 
     def test_a_night_has_one_holder_and_is_committed_once(self, store):
         with store.transaction():
