@@ -54,11 +54,12 @@ class DeclarationError(Exception):
 
 @dataclass(frozen=True)
 class Doc:
-    """One file as plain values, and the line each of them stands on."""
+    """One file as plain values, the line each of them stands on, and its text as it was read."""
 
     path: Path
     value: Any
     lines: dict[tuple[Key, ...], int] = field(default_factory=dict, repr=False)
+    text: str = field(default="", repr=False)
 
     def line(self, *keys: Key) -> int:
         """The line (from 1) of the value at `keys`, or of the nearest part of the file around it."""
@@ -114,7 +115,7 @@ class _Reader:
         value = None if root is None else self.value(root, ())
         if self.problems:
             raise DeclarationError(self.problems)
-        return Doc(self.doc.path, value, self.doc.lines)
+        return Doc(self.doc.path, value, self.doc.lines, text)
 
     def refuse(self, keys: tuple[Key, ...], what: str, mend: str = "") -> None:
         self.problems.append(self.doc.problem(keys, what, mend))

@@ -40,6 +40,7 @@ from hub.errors import ConfigError, HubError, KeyRefused, Locked
 from hub.evidence import TrustFile
 from hub.framework import HUB, HUB_KINDS, Framework, Member
 from hub.intake import Intake, Issuer, Outcome, Progress, stamp
+from hub.jurisdictions import Jurisdictions
 from hub.keys import KeyEnd, KeyRing
 from hub.ledger import HeadFile, Ledger, LedgerSeal, Pin, Submission
 from hub.nightly import BIRTH, Nightly
@@ -251,6 +252,10 @@ class Hub:
             demo=demo, zone=settings.zone, zone_name=settings.hub.time_zone, pull_every=settings.hub.pull_every,
             now=self.now,
         )  # fmt: skip
+        self.jurisdictions = Jurisdictions(
+            self.store, settings.hub.name, lambda: self.framework, self.status, settings.declarations, feeds, self.sources,
+            self.pulls, self.pauses, self.accounts, self._revoked, lambda: self.now().astimezone(settings.zone).date(),
+        )  # fmt: skip
         self.reports = Reports(
             self.store, settings.kinds, settings.types, settings.deadlines.rules, lambda: self.framework,
             self.issuer(HUB).id_of,
@@ -392,15 +397,19 @@ class Hub:
         if keyid not in known:
             raise ConfigError([f"{handle}: no member calls with this key; `keys list` and framework.yaml name them"])
         with self.store.transaction():
-            revoked = json.loads(self.store.get(REVOKED) or "{}")
-            self.store.put(REVOKED, json.dumps(revoked | {keyid: [stamp(self.now()), reason]}, sort_keys=True))
+            self.store.put(REVOKED, json.dumps(self._revoked() | {keyid: [stamp(self.now()), reason]}, sort_keys=True))
+
+    def _revoked(self) -> dict[str, Any]:
+        """When and why each HTTP key that is refused was, by its key id."""
+        found: dict[str, Any] = json.loads(self.store.get(REVOKED) or "{}")
+        return found
 
     def _http_keys(self) -> Iterator[tuple[str, str]]:
         for code, member in self.framework.members.items():
             yield from ((code, text) for text in member.http_keys)
 
     def _http_key(self, keyid: str) -> HttpKey | None:
-        if keyid in json.loads(self.store.get(REVOKED) or "{}"):
+        if keyid in self._revoked():
             return None
         for code, text in self._http_keys():
             last = self.framework.members[code].http_until.get(text)
@@ -549,8 +558,8 @@ class Hub:
         asked = Provider(told, f"{self.url}/login/oidc/back") if told else None
         rooms = Rooms(
             self.status.frame, self.status, self.healthy, self.reports, self.accounts, self.worklist,
-            Book(self.ledger, self.desk.witnessing.state, self.trust_file, lambda: self.framework, self.url),
-            lambda: self.framework, self.settings.kinds,
+            book=Book(self.ledger, self.desk.witnessing.state, self.trust_file, lambda: self.framework, self.url),
+            framework=lambda: self.framework, kinds=self.settings.kinds, jurisdictions=self.jurisdictions,
             provider=asked, is_open=self.demo or self.settings.hub.status_page == "everybody", secure=self.url.startswith("https://"),
         )  # fmt: skip
         return web.create_app(

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -14,7 +15,7 @@ from jinja2 import StrictUndefined
 
 from hub.accounts import ROLES, Accounts
 from hub.keys import Vault
-from hub.store.base import Account
+from hub.store.base import Account, Store
 from hub.store.sqlite import SqliteStore
 from hub.web.console import add_console
 from hub.web.page import Rooms
@@ -41,10 +42,15 @@ def console_app(status: dict[str, Any] | Tell, *, healthy: bool = True, **more: 
 def people(folder: Path, now: Callable[[], datetime], **more: Any) -> Accounts:
     """Accounts named like their roles, all with PASSWORD."""
     store = SqliteStore(folder / "people.db", Vault(bytes(32)))
-    with store.transaction():
-        for role in ROLES:
-            store.put_account(Account(role, "", role, password=_hashed(), **more))
+    enrol(store, **more)
     return Accounts(store, now)
+
+
+def enrol(store: Store, *others: Account, **more: Any) -> None:
+    """Put accounts named like their roles into a store, and others, all with PASSWORD."""
+    with store.transaction():
+        for account in (*(Account(role, "", role, **more) for role in ROLES), *others):
+            store.put_account(replace(account, password=_hashed()))
 
 
 @cache

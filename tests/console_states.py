@@ -62,6 +62,7 @@ def _city(index: int, row: tuple[str, str, str, str, str]) -> dict[str, Any]:
         "last_success": _iso(minutes=12 + index),
         "last_attempt": _iso(minutes=12 + index),
         "problem": None,
+        "paused": None,
         "agreed_hours": 24,
         "fresh_until": (NOW - timedelta(minutes=12 + index) + timedelta(hours=24)).isoformat(),
         "next": (NOW + timedelta(minutes=48)).isoformat(),
@@ -189,6 +190,8 @@ def trouble() -> dict[str, Any]:
     }
     by_code["330483100"] |= {
         "state": "paused",
+        "paused": {"reason": "migration", "zh": "系统割接", "en": "move to another system", "who": None,
+                   "since": _iso(days=4), "until": "2026-12-01"},
         "next": None,
         "strip": _strip((3, "never"), (2, "never"), (1, "never"), (0, "never")),
     }

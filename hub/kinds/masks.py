@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from hub.kinds.checkdigits import birth_date
 
 HIDDEN = "***"
+SHORT = 8
 
 _SURNAMES = (
     "欧阳太史端木上官司马东方独孤南宫万俟闻人夏侯诸葛尉迟公羊赫连澹台皇甫宗政濮阳公冶太叔申屠公孙"
@@ -57,6 +58,19 @@ def mask_address(text: str) -> str:
         return text[: town.end()]
     county = _county(text)
     return county.group() if county else HIDDEN
+
+
+def mask_shape(value: Any) -> str:
+    """A value of which nobody knows what it is (a row that could not be mapped): its ends alone, where it is long enough.
+
+    Of a short text the ends would be most of a name, and parts that do not print are no shape.
+    """
+    if value is None or value == "":
+        return ""
+    text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
+    if len(text) < SHORT or not (text[0].isalnum() and text[-1].isalnum()):
+        return HIDDEN
+    return text[0] + HIDDEN + text[-1]
 
 
 class How(NamedTuple):

@@ -9,7 +9,7 @@ from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
 
 from hub.errors import HubError
-from hub.web import agreements, differences, doors, journal, ledger, nights, overview
+from hub.web import agreements, differences, doors, journal, jurisdictions, ledger, nights, overview
 from hub.web.page import Rooms, me
 
 POLICY = (
@@ -26,7 +26,7 @@ def add_console(app: flask.Flask, rooms: Rooms) -> None:
     )
     app.extensions["console"] = rooms
     doors.doors(console)
-    for module in (overview, differences, nights, agreements, ledger, journal):
+    for module in (overview, jurisdictions, differences, nights, agreements, ledger, journal):
         module.pages(console)
 
     @console.after_request

@@ -40,6 +40,11 @@ RIGHTS = {
     "difference": VIEWER,
     "decide": COORDINATOR,
     "assign": COORDINATOR,
+    "jurisdiction": VIEWER,
+    "progress_json": VIEWER,
+    "sync": COORDINATOR,
+    "pause": COORDINATOR,
+    "resume": COORDINATOR,
     "journal": ADMINISTRATOR,
 }
 """Endpoint of the console -> who may: everybody, everybody where the overview was opened, or a role and those above it."""

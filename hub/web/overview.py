@@ -15,7 +15,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from hub.web.drawing import NARROW, WIDE, ems, network, shorten
 from hub.web.metrics import metrics
-from hub.web.page import page, rooms, status, words
+from hub.web.page import me, page, rooms, status, words
 from hub.web.words import STATES, look
 
 
@@ -62,6 +62,7 @@ def _overview() -> flask.Response:
         "overview.html",
         now,
         etag=etag(now),
+        to=_to,
         shorten=shorten,
         ems=ems,
         cities=[city for city in cities if only is None or city["state"] == only],
@@ -73,6 +74,11 @@ def _overview() -> flask.Response:
         drawings={key: network(by_code, names, said("no_agreement"), shape, said.word) for key, shape in shapes.items()},
         copies={copy["partner"]: copy for copy in now.get("copies", [])},
     )
+
+
+def _to(code: str) -> str:
+    """Where a jurisdiction is told of: its page, or for the public its row."""
+    return flask.url_for("console.jurisdiction", code=code) if me() else f"#j-{code}"
 
 
 def _order(state: str) -> int:

@@ -31,6 +31,16 @@ class ReportsLike(Protocol):
     def month(self, agreement: str, first: date) -> dict[str, Night]: ...
 
 
+class JurisdictionsLike(Protocol):
+    """One jurisdiction as an account finds it, how far a read of it is, and what a coordinator does there."""
+
+    def __call__(self, account: Account, code: str) -> dict[str, Any]: ...
+    def progress(self, account: Account, code: str) -> dict[str, Any]: ...
+    def sync(self, account: Account, code: str) -> None: ...
+    def pause(self, account: Account, code: str, reason: str, until: str) -> None: ...
+    def resume(self, account: Account, code: str) -> None: ...
+
+
 @dataclass(frozen=True)
 class Rooms:
     """What the console shows and does; every rule is behind it.
@@ -50,6 +60,7 @@ class Rooms:
     framework: Callable[[], Framework] | None = None
     kinds: Mapping[str, Kind] = field(default_factory=dict)
     provider: Provider | None = None
+    jurisdictions: JurisdictionsLike | None = None
     is_open: bool = False
     secure: bool = False
 
@@ -74,9 +85,13 @@ def mine() -> Account:
 
 
 def status() -> dict[str, Any]:
-    """The status as the reader may see it."""
+    """The status as the reader may see it; accounts' names are for those who have one."""
     account = me()
-    return rooms().status(account.agreements if account else ())
+    told = rooms().status(account.agreements if account else ())
+    if account is None:
+        rows = told["jurisdictions"]
+        told = told | {"jurisdictions": [row | {"paused": row["paused"] and row["paused"] | {"who": None}} for row in rows]}
+    return told
 
 
 def language() -> str:

@@ -11,7 +11,7 @@ from stdnum.cn import ric
 
 from adapters.sample import generator
 from hub.kinds import Kind, load_kinds
-from hub.kinds.masks import HIDDEN, Mask, mask_address, mask_id, mask_name, mask_phone
+from hub.kinds.masks import HIDDEN, Mask, mask_address, mask_id, mask_name, mask_phone, mask_shape
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -186,3 +186,33 @@ def test_no_shipped_kind_shows_a_natural_persons_name_in_a_group_without_persona
             open_, groups = kinds[kind].split(body)
             shown = str([open_, *(fields for group, fields in groups.items() if group not in kinds[kind].personal)])
             assert person["party_name"] not in shown, kind
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("330483199003070015", "3***5"),
+        ("2026-13-45", "2***5"),
+        (13800001234, "1***4"),
+        ("某某省某某市某某路1号", "某***号"),
+        ("", ""),
+        (None, ""),
+        # Of these the ends would be most of it, or no shape.
+        ("欧阳修", HIDDEN),
+        ("张三无证经营", HIDDEN),
+        (1234567, HIDDEN),
+        (True, HIDDEN),
+        (["13800001234"], HIDDEN),
+        ({"姓名": "张三"}, HIDDEN),
+        ("\u202e3304831990", HIDDEN),
+        ("<script>alert(1)</script>", HIDDEN),
+    ],
+)
+def test_a_value_that_nobody_knows_is_shown_by_its_shape(value: Any, shown: str) -> None:
+    assert mask_shape(value) == shown
+
+
+@given(st.one_of(st.text(), st.integers(), st.lists(st.text()), st.dictionaries(st.text(), st.text())))
+def test_no_more_than_two_characters_of_any_value_are_shown(value: Any) -> None:
+    shown = mask_shape(value)
+    assert shown in ("", HIDDEN) or (len(shown) == 5 and shown[1:4] == HIDDEN and len(str(value)) >= 8)

@@ -9,11 +9,11 @@ from datetime import datetime, timedelta
 
 import pytest
 from city_parts import FILES, PHRASE, ROOT, SELF, START, WEB, Town, row
-from console_parts import PASSWORD
+from console_parts import enrol
 
 from hub.errors import HubError, Locked, NotFound
 from hub.intake import Outcome
-from hub.store.base import Acked, Pull
+from hub.store.base import Account, Acked, Pull
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def town(tmp_path):
     with Town(tmp_path) as made:
         made.drop(row(1), row(2))
         made.web.put(1)
-        made.hub.accounts.add("li.ming", PASSWORD, "coordinator", who="test")
+        enrol(made.store, Account("li.ming", "", "coordinator"))
         yield made
 
 
@@ -73,7 +73,7 @@ def test_reading_goes_on_by_itself_on_the_day_that_was_given_and_not_before(town
 
 def test_a_pause_survives_a_restart(tmp_path):
     with Town(tmp_path) as town:
-        town.hub.accounts.add("li.ming", PASSWORD, "coordinator", who="test")
+        enrol(town.store, Account("li.ming", "", "coordinator"))
         town.hub.pauses.pause(WEB, "agreement", "li.ming")
     with Town(tmp_path) as town:
         town.hub.tick()
