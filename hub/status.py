@@ -134,7 +134,7 @@ class Status:
             "tier": member.tier,
             "agreements": list(names),
             "custody": member.custody,
-            "state": "action" if any(each.left < 0 for each in ends) else "paused" if pause else self._state(pulls, agreed, now),
+            "state": "action" if any(each.left < 0 for each in ends) else self._state(pulls, agreed, now, pause),
             "paused": _told(pause) if pause else None,
             "last_success": _iso(success),
             "last_attempt": _iso(pulls.attempt),
@@ -166,7 +166,9 @@ class Status:
             return _iso(datetime.combine(resumes, time(), self._zone)) if resumes else None
         return _iso(pulls.attempt + self._every) if pulls.attempt and member.custody == "custodial" else None
 
-    def _state(self, pulls: Feeds, agreed: timedelta, now: datetime) -> str:
+    def _state(self, pulls: Feeds, agreed: timedelta, now: datetime, pause: Pause | None) -> str:
+        if pause is not None:
+            return "paused"
         if any(pull.state == "failed" for pull in pulls.newest):
             return "action"
         if pulls.success is None:
