@@ -233,7 +233,7 @@ class Status:
             action = {"zh": "首次拉取完成后显示状态", "en": "The state shows once the first pull is done"}
         if paused:
             zh, en = f"{zh}；{len(paused)} 个辖区已暂停", f"{en}; {len(paused)} paused"
-            cause = cause or _causes(paused)
+            cause = _causes(paused) if state == "paused" else cause
         return {"state": state, "zh": zh, "en": en, "cause": cause, "action": action}
 
     def _ledger_part(self) -> dict[str, Any]:

@@ -458,7 +458,6 @@ WORDS: dict[str, tuple[str, str]] = {
     "by_schedule": ("定时任务", "schedule"),
     "by_operator": ("运维命令", "operator"),
     "by_node": ("自有节点", "own node"),
-    "by_demo": ("演示", "demo"),
     "quarantine_none": ("隔离区没有数据行。", "No row is in quarantine."),
     "quarantine_help": (
         "隔离的行不入账；来源或接入声明改正后自动重试。只显示出错值的首尾字符，较短的值不显示。",

@@ -1,5 +1,5 @@
 // Shows how far a read is: asks every second and a half while one runs, else every 15 s, with the ETag of the last answer.
-// Where a run began or ended it takes the server's own page, part by part, so that a form being filled in stays as it is.
+// Where a run began or ended, of one feed or all, it takes the server's own page, part by part, so that a form being filled in stays as it is.
 (() => {
   "use strict";
   const PARTS = ["standing", "live", "runs", "quarantine"];
@@ -29,7 +29,7 @@
       if (reply.status === 200) {
         const told = await reply.json();
         const { running, last } = live().dataset;
-        if (String(told.running) !== running || (!told.running && String(told.last) !== last)) await renew();
+        if (String(told.running) !== running || String(told.last) !== last) await renew();
         for (const { code, feed, read } of told.feeds) {
           const place = live().querySelector(`[data-feed="${CSS.escape(`${code} ${feed}`)}"]`);
           if (place && read !== null) place.textContent = read.toLocaleString("en-US");
