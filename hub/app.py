@@ -254,7 +254,8 @@ class Hub:
         )  # fmt: skip
         self.jurisdictions = Jurisdictions(
             self.store, settings.hub.name, lambda: self.framework, self.status, settings.declarations, feeds, self.sources,
-            self.pulls, self.pauses, self.accounts, self._revoked, lambda: self.now().astimezone(settings.zone).date(),
+            self.pulls, self.pauses, self.accounts, self._revoked, self.key_ends,
+            lambda: self.now().astimezone(settings.zone).date(),
         )  # fmt: skip
         self.reports = Reports(
             self.store, settings.kinds, settings.types, settings.deadlines.rules, lambda: self.framework,

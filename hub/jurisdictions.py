@@ -22,6 +22,7 @@ from hub.desk import PUSH
 from hub.errors import HubError, NotFound
 from hub.framework import Framework, Member
 from hub.freshness import Sources
+from hub.keys import KeyEnd
 from hub.kinds.masks import mask_shape
 from hub.note import PRIVATE, VKey
 from hub.pauses import REASONS, Pauses
@@ -40,15 +41,17 @@ class Jurisdictions:
         self, store: Store, hub: str, framework: Callable[[], Framework], status: Status,
         declarations: Mapping[str, Declaration], feeds: Sources, pulled: Callable[[], Iterable[Declaration]], pulls: Pulls,
         pauses: Pauses, accounts: Accounts, revoked: Callable[[], Mapping[str, tuple[str, str]]],
-        today: Callable[[], date],
+        ends: Callable[[], list[KeyEnd]], today: Callable[[], date],
     ) -> None:  # fmt: skip
         """`feeds` says which feeds write each jurisdiction's records, `pulled` which declarations the hub itself reads.
 
-        `revoked` gives by key id when an HTTP key was refused and why; `hub` is the name in every entry.
+        `revoked` gives by key id when an HTTP key was refused and why, `ends` when keys are to be replaced; `hub` is the name
+        in every entry.
         """
         self._store, self._hub, self._framework, self._status = store, hub, framework, status
         self._declarations, self._feeds, self._pulled, self._pulls = declarations, feeds, pulled, pulls
         self._pauses, self._accounts, self._revoked, self._today = pauses, accounts, revoked, today
+        self._ends = ends
 
     def __call__(self, account: Account, code: str) -> dict[str, Any]:
         """All that is told of one member; NotFound where the account does not find it."""
@@ -63,7 +66,7 @@ class Jurisdictions:
             "runs": [self._run(run) for run in self._runs(code, RUNS)],
             "quarantine": list(self._set_aside(code, writing)),
             "stays": list(self._stays(code)),
-            "keys": list(self._keys(member)),
+            "keys": [key | self._end(member.code, key) for key in self._keys(member)],
             "voids": [list(each) for each in self._store.chain(code).voids],
             "declarations": [self._declaration(each, code) for each in writing],
         }
@@ -170,6 +173,14 @@ class Jurisdictions:
             at, reason = revoked.get(key.keyid, (None, None))
             yield _key("http", key.vkey, "revoked" if at else "current", since=at, reason=reason)
 
+    def _end(self, code: str, key: Mapping[str, Any]) -> dict[str, Any]:
+        """When a key in force is to be replaced, where a date says so."""
+        handle = f"{key['name']}+{key['id']}"
+        found = [each for each in self._ends() if (each.owner, each.role, each.key) == (code, key["role"], handle)]
+        if not found or key["state"] != "current":
+            return {"expires": None, "days_left": None, "end": None}
+        return {"expires": found[0].last.isoformat(), "days_left": found[0].left, "end": found[0].state}
+
     # --- how it is read ---
 
     def _declaration(self, declaration: Declaration, code: str) -> dict[str, Any]:
@@ -190,10 +201,10 @@ class Jurisdictions:
 
 
 def _key(role: str, key: VKey, state: str, **more: Any) -> dict[str, Any]:
-    """A key as it is listed; `expires` and `days_left` stay None for keys that no date ends."""
+    """A key as it is listed."""
     algorithm = "SM2" if key.type == PRIVATE else "Ed25519"
     told = {"role": role, "name": key.name, "id": key.id.hex(), "algorithm": algorithm, "state": state}
-    return told | {"entry": None, "since": None, "reason": None, "expires": None, "days_left": None} | more
+    return told | {"entry": None, "since": None, "reason": None} | more
 
 
 def _shown(row: Quarantined, feed: Feed | None) -> dict[str, Any]:

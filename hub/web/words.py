@@ -483,6 +483,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "keys_none": ("账本上还没有该辖区的密钥。", "It has no key on the ledger yet."),
     "key": ("密钥", "Key"),
     "key_use": ("用途", "Use"),
+    "key_over": ("已过期", "over"),
     "key_since": ("启用", "Since"),
     "key_entry": ("账本第 {n} 号条目", "ledger entry {n}"),
     "expires": ("到期", "Expires"),

@@ -3,6 +3,7 @@
 import re
 import threading
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from city_parts import FILES, SELF, START, WEB, Town, row
@@ -142,7 +143,7 @@ def test_it_tells_all_that_is_known(town, app):
     page = get(client_of(app, "viewer"), f"{PAGE}?lang=en").text
     text = text_of(page)
     for said in ("agreed 24 h", "30 h 1 min ago", "6 h 1 min overdue", "In force", "Everything", "Table files", "ledger entry",
-                 "signs records · Ed25519", "no expiry", "330483.yaml", "Pair", "a coordinator can start a read"):  # fmt: skip
+                 "signs records · Ed25519", "22 nov 2027", "330483.yaml", "Pair", "a coordinator can start a read"):  # fmt: skip
         assert said.lower() in text.lower(), said
     rows = re.findall(r"<tr role=\"row\">.*?</tr>", page[page.index('id="runs"') : page.index('id="quarantine"')], re.S)
     runs = [re.findall(r'class="number[^>]*>([^<]*)<', each) for each in rows[1:]]
@@ -193,6 +194,16 @@ def test_keys_that_were_rotated_out_and_entries_disowned_are_told(town, app):
     text = text_of(get(client_of(app, "viewer"), f"{PAGE}?lang=en").text)
     assert text.index("In force", text.index("Keys")) < text.index("Rotated out")
     assert "entries 2–2 are disowned" in text
+
+
+def test_a_keys_last_day_stands_beside_it(town, app):
+    town.hub.settings = replace(town.hub.settings, hub=replace(town.hub.settings.hub, key_age=timedelta(days=90)))
+    page = get(client_of(app, "viewer"), f"{PAGE}?lang=en").text
+    last = START.date() + timedelta(days=90)
+    keys = page[page.index('id="keys"') :]
+    assert f"{last.day} {last:%b} {last.year}" in keys and "90 days" in keys
+    town.clock.at = START + timedelta(days=91)
+    assert "over" in get(client_of(app, "viewer"), f"{PAGE}?lang=en").text[page.index('id="keys"') :]
 
 
 def test_the_declaration_is_shown_as_it_was_read_and_no_secret_with_it(town, app, tmp_path, monkeypatch):
