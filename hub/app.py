@@ -487,10 +487,19 @@ class Hub:
     def verify(self) -> audit.Report:
         """Replay the hub's own ledger as a partner would, and remember that it held."""
         seal = self._ring.signer("ledger", HUB).vkey
-        report = audit.verify(LocalLedger(self.ledger), self.settings.hub.name, seal, self._trust)
-        with self.store.transaction():
-            self.store.put(VERIFIED, f'{{"at": "{stamp(self.now())}", "size": {report.size}}}')
+        try:
+            report = audit.verify(LocalLedger(self.ledger), self.settings.hub.name, seal, self._trust)
+        except HubError as error:
+            self._remember(problem={"zh": error.what, "en": error.what})
+            raise
+        self._remember(at=stamp(self.now()), size=report.size, problem=None)
         return report
+
+    def _remember(self, **verified: Any) -> None:
+        """What the last verification gave, beside what an earlier one that held gave."""
+        with self.store.transaction():
+            known = json.loads(self.store.get(VERIFIED) or "{}")
+            self.store.put(VERIFIED, json.dumps(known | verified, ensure_ascii=False))
 
     def tick(self) -> None:
         """What is due now: the day's framework, pulls, nights. Another process at it is left to it."""

@@ -131,6 +131,17 @@ class Nightly:
                 day += timedelta(days=1)
         return [(name, night) for night, name in sorted(found)]
 
+    def missed(self, name: str) -> str | None:
+        """The newest night that should have been done an hour ago and is not; None while all is as it should be."""
+        born = self._store.get(f"{BIRTH} of {name}")
+        late = self._now().astimezone(self._zone) - timedelta(hours=1)
+        agreement = self._framework().agreements[name]
+        day = late.date() if self._moment(agreement, late.date()) <= late else late.date() - timedelta(days=1)
+        if born is None or self._moment(agreement, day) < datetime.fromisoformat(born) or not agreement.holds(day):
+            return None
+        night = self._store.night(name, day.isoformat())
+        return None if night and night.state == "committed" else day.isoformat()
+
     def _birth(self, name: str, now: datetime) -> datetime:
         """When this agreement was first looked at here; remembered, so that a long downtime leaves no night out."""
         key = f"{BIRTH} of {name}"

@@ -7,7 +7,7 @@ Rule 2. The whole is the worst of its parts. Rule 3. References and counts only,
 """
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -26,6 +26,7 @@ from hub.store.base import Pause, Store
 
 VERIFIED = "verified"
 DAYS = 30
+UNWITNESSED = timedelta(hours=24)
 ORDER = ("action", "failing", "late", "never", "paused", "on_time")
 _PROBLEMS = {
     "failed": ("需要人工查看", "needs a person"),
@@ -96,11 +97,19 @@ class Status:
             "open_differences": len(open_),
             "quarantined": sum(row["quarantined"] for row in jurisdictions),
         }
+        ledger, night = self._ledger_part(), self._night_part(asked)
         return self.frame() | {
-            "verdict": self._verdict(jurisdictions, numbers["open_differences"], [x for x in ends if x.owner == HUB]),
+            "verdict": self._verdict(
+                jurisdictions,
+                ledger,
+                night["agreements"],
+                numbers["open_differences"],
+                [each for each in ends if each.owner == HUB],
+                now,
+            ),
             "numbers": numbers,
-            "ledger": self._ledger_part(),
-            "night": self._night_part(asked),
+            "ledger": ledger,
+            "night": night,
             "copies": [each._asdict() | {"at": _iso(each.at)} for each in copies(self._store, members)],
             "jurisdictions": jurisdictions,
             "key_ends": [each.plain() | {"words": each.words} for each in ends],
@@ -206,35 +215,34 @@ class Status:
 
     # --- the whole ---
 
-    def _verdict(self, rows: list[dict[str, Any]], differences: int, ends: list[KeyEnd]) -> dict[str, Any]:
-        states = {row["state"] for row in rows}
-        worst = next((state for state in ORDER if state in states), "never")
-        state = "never" if states <= {"never"} else {"on_time": "ok", "never": "late"}.get(worst, worst)
-        concerned = [row for row in rows if row["state"] not in ("on_time", "paused")]
-        paused = [row for row in rows if row["state"] == "paused"]
-        zh, en = _WORDS[state]
-        cause = action = None
-        if concerned and state != "never":
-            zh, en = f"{len(concerned)} 个辖区需要关注：{zh}", f"{len(concerned)} of {len(rows)} jurisdictions: {en}"
-            cause = _causes(concerned)
-            action = {"zh": "查看下表首行，按提示处理", "en": "See the first rows below and do what they say"}
-        elif state in ("ok", "paused") and (words := next((each.words for each in ends if each.words), None)):
-            state, zh, en = "late", "平台签名密钥需更换", "The hub's own signing key is to be replaced"
-            cause, action = words, {"zh": "运行 keys rotate hub", "en": "Run `keys rotate hub`"}
-        elif state in ("ok", "paused") and differences:
+    def _verdict(
+        self, rows: list[dict[str, Any]], ledger: dict[str, Any], nights: list[dict[str, Any]], differences: int,
+        ends: list[KeyEnd], now: datetime,
+    ) -> dict[str, Any]:  # fmt: skip
+        """The gravest fact is the sentence, the others are named beside its cause: nothing is well while any of them is not."""
+        if {row["state"] for row in rows} <= {"never"}:
+            told = ("首次拉取完成后显示状态", "The state shows once the first pull is done")
+            return _fact("never", *_WORDS["never"], None, told)
+        facts = [*_ledger_facts(ledger, now), *_city_facts(rows), *_night_facts(nights), *_key_facts(ends)]
+        if differences:
             # On time is not yet well: what a night left open needs a person.
-            state, zh, en = (
-                "late",
-                f"数据按约更新，{differences} 项差异待处理",
-                f"Data is on time; {differences} differences are open",
-            )
-            action = {"zh": "查看有差异的辖区", "en": "See the jurisdictions with differences"}
-        elif state == "never":
-            action = {"zh": "首次拉取完成后显示状态", "en": "The state shows once the first pull is done"}
+            told = (f"{differences} 项差异待处理", f"{differences} differences are open")
+            if not facts:
+                told = (f"数据按约更新，{told[0]}", f"Data is on time; {told[1]}")
+            facts.append(_fact("late", *told, None, ("查看有差异的辖区", "See the jurisdictions with differences")))
+        worst = min(facts, key=lambda fact: ORDER.index(fact["state"]), default=None)
+        others = [fact for fact in facts if fact is not worst]
+        paused = [row for row in rows if row["state"] == "paused"]
+        if worst is None:
+            state = "paused" if paused else "ok"
+            worst = _fact(state, *_WORDS[state], _causes(paused) if paused else None, None)
         if paused:
-            zh, en = f"{zh}；{len(paused)} 个辖区已暂停", f"{en}; {len(paused)} paused"
-            cause = _causes(paused) if state == "paused" else cause
-        return {"state": state, "zh": zh, "en": en, "cause": cause, "action": action}
+            worst["zh"] += f"；{len(paused)} 个辖区已暂停"
+            worst["en"] += f"; {len(paused)} paused"
+        if others:
+            worst["cause"] = {lang: sep.join(filter(None, [(worst["cause"] or {}).get(lang), *(x[lang] for x in others)]))
+                              for lang, sep in (("zh", "；"), ("en", "; "))}  # fmt: skip
+        return worst
 
     def _ledger_part(self) -> dict[str, Any]:
         _, head = self._ledger.checkpoint()
@@ -246,6 +254,7 @@ class Status:
             "checkpoint_at": batch.parse(self._ledger.hub, note.parse(last.note).text).time if last else None,
             "verified_at": verified.get("at"),
             "verified_size": verified.get("size"),
+            "problem": verified.get("problem"),
             "witnessed": self._witnessed(),
         }
 
@@ -262,6 +271,7 @@ class Status:
                     "name": dict(agreement.name),
                     "next": _iso(self._nightly.next(name)),
                     "running": running.result.get("progress") if running else None,
+                    "missed": self._nightly.missed(name),
                     "last": {
                         "night": last.night,
                         "state": "incomplete" if last.result.get("not_compared") else last.state,
@@ -317,6 +327,56 @@ def _told(pause: Pause) -> dict[str, Any]:
     """A pause in full: reason in both languages, by whom, since when, until which day."""
     said = REASONS.get(pause.reason, {"zh": pause.reason, "en": pause.reason})
     return {"reason": pause.reason, "who": pause.who, "since": pause.since, "until": pause.until or None, **said}
+
+
+def _fact(
+    state: str, zh: str, en: str, cause: Mapping[str, str] | None, action: tuple[str, str] | None
+) -> dict[str, Any]:
+    """One thing that keeps the whole from being well, as a verdict: how grave, in words, why, and what to do."""
+    told = dict(zip(("zh", "en"), action, strict=True)) if action else None
+    return {"state": state, "zh": zh, "en": en, "cause": dict(cause) if cause else None, "action": told}
+
+
+def _city_facts(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    concerned = [row for row in rows if row["state"] not in ("on_time", "paused")]
+    if concerned:
+        worst = next(state for state in ORDER if state in {row["state"] for row in concerned})
+        state = "late" if worst == "never" else worst
+        zh, en = _WORDS[state]
+        yield _fact(
+            state, f"{len(concerned)} 个辖区需要关注：{zh}", f"{len(concerned)} of {len(rows)} jurisdictions: {en}",
+            _causes(concerned), ("查看下表首行，按提示处理", "See the first rows below and do what they say"),
+        )  # fmt: skip
+
+
+def _ledger_facts(ledger: Mapping[str, Any], now: datetime) -> Iterator[dict[str, Any]]:
+    if ledger["problem"]:
+        yield _fact("action", "账本校验未通过", "The ledger did not verify", ledger["problem"],
+                    ("停止签发，按运维手册处理", "Sign nothing more; follow the operations guide"))  # fmt: skip
+    since = ledger["witnessed"]["since"]
+    if since and now - datetime.fromisoformat(since) > UNWITNESSED:
+        yield _fact("late", f"账本自 {since[:10]} 起未获见证", f"The ledger is unwitnessed since {since[:10]}", None,
+                    ("联系见证方", "Ask the witnesses"))  # fmt: skip
+
+
+def _night_facts(nights: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for one in nights:
+        name, last = one["name"], one["last"]
+        if one["missed"]:
+            yield _fact("late", f"{name['zh']} {one['missed']} 夜间对账未完成", f"{name['en']}: night {one['missed']} not done",
+                        None, ("查看运行日志，或运行 reconcile", "See the hub's log, or run `reconcile`"))  # fmt: skip
+        elif last and last["not_compared"]:
+            codes = ", ".join(last["not_compared"])
+            yield _fact("late", f"{name['zh']}昨夜有 {len(last['not_compared'])} 个辖区未比对",
+                        f"{name['en']}: {len(last['not_compared'])} not compared last night", {"zh": codes, "en": codes},
+                        ("查看对账报告", "See the night's report"))  # fmt: skip
+
+
+def _key_facts(ends: list[KeyEnd]) -> Iterator[dict[str, Any]]:
+    words = next((each.words for each in ends if each.words), None)
+    if words:
+        yield _fact("late", "平台签名密钥需更换", "The hub's own signing key is to be replaced", words,
+                    ("运行 keys rotate hub", "Run `keys rotate hub`"))  # fmt: skip
 
 
 def _causes(rows: list[dict[str, Any]]) -> dict[str, str]:

@@ -97,6 +97,7 @@ def well() -> dict[str, Any]:
             "checkpoint_at": _iso(minutes=12),
             "verified_at": "2026-11-23T02:04:00+08:00",
             "verified_size": 4821,
+            "problem": None,
             "witnessed": {"quorum": 0, "size": 0, "by": [], "since": None, "witnesses": []},
         },
         "night": {
@@ -107,6 +108,7 @@ def well() -> dict[str, Any]:
                     "name": name,
                     "next": f"2026-11-24T{at}:00+08:00",
                     "running": None,
+                    "missed": None,
                     "last": {
                         "night": "2026-11-23",
                         "state": "succeeded",

@@ -143,7 +143,8 @@ def test_it_tells_all_that_is_known(town, app):
     page = get(client_of(app, "viewer"), f"{PAGE}?lang=en").text
     text = text_of(page)
     for said in ("agreed 24 h", "30 h 1 min ago", "6 h 1 min overdue", "In force", "Everything", "Table files", "ledger entry",
-                 "signs records · Ed25519", "22 nov 2027", "330483.yaml", "Pair", "a coordinator can start a read"):  # fmt: skip
+                 "signs records · Ed25519", "22 nov 2027", "330483.yaml", "Pair",
+                 "a coordinator can start a read"):  # fmt: skip
         assert said.lower() in text.lower(), said
     rows = re.findall(r"<tr role=\"row\">.*?</tr>", page[page.index('id="runs"') : page.index('id="quarantine"')], re.S)
     runs = [re.findall(r'class="number[^>]*>([^<]*)<', each) for each in rows[1:]]

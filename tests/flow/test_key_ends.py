@@ -11,6 +11,7 @@ from hub_parts import START, bodies, rig
 from hub import cli
 from hub.errors import KeyRefused
 from hub.keys import KeyEnd, end_of
+from hub.status import _key_facts
 from hub.web.metrics import metrics
 
 A, CUSTODIAL = "330483", "330503"
@@ -89,9 +90,9 @@ def test_the_hubs_own_key_is_told_in_the_verdict_on_the_page_and_in_the_metrics(
     made.hub.accounts.add("zhang.wei", PASSWORD, "viewer", who="test")
     page = signed_in(made.hub.web().test_client(), "zhang.wei").get("/?lang=en").text
     assert f"the signing key {own['key'].replace('+', '&#43;')} has its last day" in page.replace("+", "&#43;")
-    rows = [{"state": "on_time", "problem": None}]
-    verdict = made.hub.status._verdict(rows, 3, [KeyEnd("hub", "batch", "k+00", date(2027, 1, 1), 3)])
-    assert verdict["state"] == "late" and "keys rotate hub" in verdict["action"]["en"] and "k+00" in verdict["cause"]["en"]
+    (told,) = _key_facts([KeyEnd("hub", "batch", "k+00", date(2027, 1, 1), 3)])
+    assert told["state"] == "late" and "keys rotate hub" in told["action"]["en"] and "k+00" in told["cause"]["en"]
+    assert list(_key_facts([KeyEnd("hub", "batch", "k+00", date(2027, 12, 1), 300)])) == []
 
 
 def test_keys_list_says_since_when_and_until_when(made):

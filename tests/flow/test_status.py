@@ -8,6 +8,8 @@ from city_parts import FILES, SELF, START, WEB, Town, row
 from hub_parts import bodies, rig
 
 from hub import batch, note, record
+from hub.errors import HubError
+from hub.status import _ledger_facts
 from hub.store.base import Acked, Pull
 
 CANARY = "金丝雀甲"
@@ -140,6 +142,60 @@ def test_open_differences_keep_the_whole_from_being_well(town):
     status = town.hub.status()
     assert status["verdict"]["state"] != "ok" and status["numbers"]["open_differences"] == 1
     assert jurisdiction(town)["differences"] == 1 and jurisdiction(town, WEB)["differences"] == 0
+
+
+def verdict(town):
+    return town.hub.status()["verdict"]
+
+
+def test_a_night_that_was_not_done_keeps_the_whole_from_being_well(town):
+    ready(town)
+    town.hub.nightly.due()  # Looked at first: from here on nights are owed.
+    town.clock.at = START.replace(hour=2, minute=45) + timedelta(days=1)
+    for _ in (town.pull(), town.pull(WEB), seen(town)):
+        assert verdict(town)["state"] == "ok", verdict(town)
+    town.clock.on(minutes=15)
+    assert verdict(town)["state"] == "late" and "night 2026-11-23 not done" in verdict(town)["en"]
+    town.hub.reconcile("pair", ["2026-11-23"])
+    assert verdict(town)["state"] == "ok"
+
+
+def test_a_night_that_left_a_city_out_is_told_in_the_verdict(town):
+    ready(town)
+    town.web.fault = (1, "busy")
+    town.hub.reconcile("pair", ["2026-11-23"])
+    town.web.fault = None
+    town.pull(WEB)
+    told = verdict(town)
+    assert told["state"] == "late" and WEB in told["cause"]["en"]
+    assert "1 not compared last night" in told["en"] + told["cause"]["en"]
+
+
+def test_a_ledger_that_does_not_verify_is_the_gravest_news(town):
+    ready(town)
+    town.hub.verify()
+    at = town.hub.status()["ledger"]["verified_at"]
+    db = town.store._db()
+    index, kept = db.execute("SELECT idx, note FROM entry WHERE count = 2").fetchone()
+    db.execute("UPDATE entry SET note = ? WHERE idx = ?", (kept.replace(b"count 2", b"count 3"), index))
+    town.clock.on(minutes=1)
+    with pytest.raises(HubError):
+        town.hub.verify()
+    status = town.hub.status()
+    assert status["verdict"]["state"] == "action" and "did not verify" in status["verdict"]["en"]
+    assert status["ledger"]["problem"]["en"] and status["ledger"]["verified_at"] == at
+    db.execute("UPDATE entry SET note = ? WHERE idx = ?", (kept, index))
+    town.hub.verify()
+    assert verdict(town)["state"] == "ok"
+
+
+def test_a_ledger_that_nobody_witnesses_for_a_day_is_not_well():
+    now = START + timedelta(hours=25)
+    part = {"problem": None, "witnessed": {"since": START.isoformat()}}
+    (told,) = _ledger_facts(part, now)
+    assert told["state"] == "late" and "unwitnessed since 2026-11-22" in told["en"]
+    assert list(_ledger_facts(part, START + timedelta(hours=23))) == []
+    assert list(_ledger_facts({"problem": None, "witnessed": {"since": None}}, now)) == []
 
 
 def test_the_strip_tells_each_day_as_it_was(town):
