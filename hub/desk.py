@@ -18,7 +18,7 @@ from hub.batch import Batch
 from hub.canonical import b64
 from hub.errors import KeyRefused, NotFound, Problem, RecordError
 from hub.evidence import MOST_FILE, Attachment, File, attachments, told_apart
-from hub.framework import HUB, HUB_KINDS, Decision, Framework, correspondents
+from hub.framework import HUB, HUB_KINDS, Decision, Framework
 from hub.kinds import Kind
 from hub.ledger import Ledger, Pin, Submission
 from hub.record import Leaf
@@ -30,18 +30,6 @@ PAGE_ENTRIES = 256
 PAGE_BYTES = 8 << 20
 PAGE_NOTICES = 500
 PUSH = "push"
-
-
-class _Peek(msgspec.Struct):
-    """As much of a stored record as a decision needs."""
-
-    kind: str
-    origin: str
-    op: str
-    open: dict[str, Any]
-
-
-_peek = msgspec.json.Decoder(_Peek).decode
 
 
 def line(value: Any) -> bytes:
@@ -321,11 +309,7 @@ class _Cut:
         """What the partner gets of a stored leaf."""
         if held.raw is None:
             return Decision(False, frozenset(), ())
-        peek = _peek(held.raw)
-        agreement = peek.open.get("agreement") if peek.origin == HUB else None
-        # A retraction names no correspondent and holds no field: it goes to all who may have held what it takes back.
-        between = (self._owner,) if peek.op == "retract" else correspondents(peek.open)
-        return self._framework.decide(peek.kind, peek.origin, self._owner, self._on, agreement, between)
+        return self._framework.decide_on(record.peek(held.raw), self._owner, self._on)
 
     def lines(self, held: Held) -> bytes:
         """The lines of a leaf: its record with the groups shared, or its hash."""

@@ -12,7 +12,7 @@ Pure: dates and kinds are arguments. Configuration comes in through `parse_frame
 """
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, time, timedelta
 from typing import Any, NamedTuple, Protocol
@@ -201,6 +201,13 @@ TO_MEMBERS = "records of the hub go to the agreement's members"
 _Table = dict[tuple[str, str, str | None, bool], Decision]
 
 
+def union(found: Iterable[Decision]) -> Decision:
+    """What several decisions give together: every group, and every clause that gives one."""
+    shared = [each for each in found if each.shared]
+    clauses = dict.fromkeys(clause for each in shared for clause in each.clauses)
+    return Decision(bool(shared), frozenset().union(*(each.groups for each in shared)), tuple(clauses))
+
+
 class KindLike(Protocol):
     """What the framework asks of a kind: its sealed groups, and its fields to explain a wrong group by."""
 
@@ -208,6 +215,19 @@ class KindLike(Protocol):
     def groups(self) -> tuple[str, ...]: ...
     @property
     def fields(self) -> Mapping[str, Any]: ...
+
+
+class RecordLike(Protocol):
+    """As much of a record as a decision needs; of its open fields those that `decisive` keeps."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def origin(self) -> str: ...
+    @property
+    def op(self) -> str: ...
+    @property
+    def open(self) -> Mapping[str, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -252,6 +272,20 @@ class Framework:
         if table is None:
             table = self._remember(to, on)
         return table.get((kind, origin, agreement, to in between), NOTHING)
+
+    def decide_on(self, record: RecordLike, to: str, on: date, within: Collection[str] = ()) -> Decision:
+        """The same by a record's own open fields; `within` narrows to some agreements, where it names any.
+
+        A retraction names no correspondent and holds no field: it goes to all who may have held what it takes back.
+        """
+        between = (to,) if record.op == "retract" else correspondents(record.open)
+        if record.origin == HUB and to != HUB:
+            spoken = record.open.get("agreement")
+            if within and spoken is not None and spoken not in within:
+                return NOTHING
+            return self.decide(record.kind, HUB, to, on, spoken, between)
+        found = [self.decide(record.kind, record.origin, to, on, each, between) for each in within or (None,)]
+        return union(found)
 
     def _remember(self, to: str, on: date) -> _Table:
         # Callers may ask for any code and date: a bounded memory, emptied whole because dates only move on.
@@ -363,6 +397,14 @@ def correspondents(open_: Mapping[str, Any]) -> tuple[str, ...]:
     """The regions a record's open fields name as sender and addressee, in short form."""
     found = (open_.get("from_region"), open_.get("to_region"))
     return tuple(short_code(code) for code in found if isinstance(code, str))
+
+
+def decisive(origin: str, open_: Mapping[str, Any]) -> dict[str, str]:
+    """The open fields that a decision looks at, region codes in short form; records alike in these are decided alike."""
+    if origin == HUB:
+        return {"agreement": open_["agreement"]} if isinstance(open_.get("agreement"), str) else {}
+    names = ("from_region", "to_region")
+    return {name: short_code(open_[name]) for name in names if isinstance(open_.get(name), str)}
 
 
 def short_code(code: str) -> str:

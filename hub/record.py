@@ -124,7 +124,20 @@ class Withheld(NamedTuple):
     hash: bytes
 
 
+class Peek(msgspec.Struct):
+    """As much of a stored record as a decision needs, and where it stands."""
+
+    kind: str
+    origin: str
+    op: str
+    open: dict[str, Any]
+    id: str
+    rev: int
+    at: str
+
+
 _decode_record = msgspec.json.Decoder(Record).decode
+_decode_peek = msgspec.json.Decoder(Peek).decode
 _decode_disclosure = msgspec.json.Decoder(tuple[str, str, dict[str, Any]]).decode
 
 
@@ -222,6 +235,16 @@ def parse(raw: bytes) -> Record:
     if not _alphabet("".join(digests)) or any(len(digest) != 43 for digest in digests):
         raise RecordError("a group digest is malformed", where="record")
     return record
+
+
+def peek(raw: bytes) -> Peek:
+    """A stored record at a glance: it was checked when it came."""
+    return _decode_peek(raw)
+
+
+def disclosed(text: str) -> dict[str, Any]:
+    """The fields of a stored disclosure: it was checked when it came."""
+    return _decode_disclosure(unb64url(text.encode(), "disclosure"))[2]
 
 
 def reveal(record: Record, disclosures: Iterable[str]) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given, settings
@@ -184,6 +184,42 @@ def test_decides_as_the_naive_reading_of_the_file_does(plain: dict[str, Any], as
         shared, groups, clauses = naive(plain, kind, origin, to, on, narrow, between)
         assert (got.shared, got.groups, set(got.clauses)) == (shared, groups, clauses)
         assert len(got.clauses) == len(set(got.clauses))
+
+
+class Glance(NamedTuple):
+    kind: str
+    origin: str
+    op: str
+    open: dict[str, Any]
+
+
+REGIONS = st.sampled_from(["330483000000", "330483", "330503000000", "330522", "999999"])
+
+
+@settings(max_examples=60, deadline=None)
+@given(frameworks(), st.lists(ASKED, min_size=10, max_size=30), REGIONS, REGIONS, st.sampled_from(["put", "retract"]))
+def test_a_record_is_decided_by_its_own_open_fields(
+    plain: dict[str, Any], asked: list[Any], one: str, other: str, op: str
+) -> None:
+    framework = parse(plain)
+    for kind, origin, to, on, narrow, _ in asked:
+        day, fields = date.fromisoformat(on), {"from_region": one, "to_region": other, "agreement": narrow}
+        found = Glance(kind, origin, op, {name: value for name, value in fields.items() if value is not None})
+        between = (to,) if op == "retract" else (one[:6], other[:6])
+        spoken = narrow if origin == HUB else None
+        assert framework.decide_on(found, to, day) == framework.decide(kind, origin, to, day, spoken, between)
+        # What is kept of the open fields decides alike, and never more than is needed.
+        kept = rules.decisive(origin, found.open)
+        assert framework.decide_on(found._replace(open=kept), to, day) == framework.decide_on(found, to, day)
+        assert rules.decisive(origin, kept) == kept
+        # Narrowed to agreements: their union, and of the hub's records those that speak of one of them.
+        for within in (("one",), ("one", "two")):
+            got = framework.decide_on(found, to, day, within)
+            if origin == HUB and to != HUB:
+                wanted = [framework.decide(kind, HUB, to, day, spoken)] if narrow in (None, *within) else []
+            else:
+                wanted = [framework.decide(kind, origin, to, day, each, between) for each in within]
+            assert got == rules.union(wanted)
 
 
 @settings(max_examples=40, deadline=None)
