@@ -36,6 +36,17 @@ _FORMS: Mapping[str, tuple[str, ...]] = {
 }
 
 
+# How a kind's records are found: what each role looks at, of which types, and whether it may be sealed.
+_ROLES: Mapping[str, tuple[str, ...]] = {
+    "number": ("uscc", "id_number", "identifier"),
+    "document": ("text", "identifier"),
+    "party": ("text",),
+    "item": ("digits", "identifier"),
+    "date": ("date", "datetime"),
+}
+_OPEN_ROLES = ("item", "date")
+
+
 class _Label(Schema):
     zh = fields.String(required=True, validate=validate.Length(1, 100))
     en = fields.String(required=True, validate=validate.Length(1, 100))
@@ -62,7 +73,7 @@ class _Any(fields.Field[Any]):
 class _Head(Schema):
     kind = fields.String(required=True)
     label = fields.Nested(_Label, required=True)
-    groups, codes, rules, retention = _Any(required=True), _Any(), _Any(), _Any()
+    groups, codes, rules, retention, search = _Any(required=True), _Any(), _Any(), _Any(), _Any()
     fields_ = _Any(required=True, data_key="fields")
 
 
@@ -94,6 +105,11 @@ class _FieldShape(_PartShape):
     group = fields.String(required=True)
     volatile = _Flag()
     of = _Any()
+
+
+_SearchShape = Schema.from_dict(
+    {role: fields.List(fields.String(), validate=validate.Length(1)) for role in _ROLES}, name="_SearchShape"
+)
 
 
 class _RuleShape(Schema):
@@ -257,12 +273,12 @@ class _Parser(Conditions):
         self.read_fields()
         masks = self.read_masks()
         rules = self.read_rules()
-        retention = self.read_retention()
+        retention, search = self.read_retention(), self.read_search()
         self.audit()
         if self.wrong:
             raise DeclarationError([text for _, text in sorted(self.wrong, key=lambda each: each[0])])
         personal = frozenset(group for group, shape in self.shapes.items() if shape.get("personal"))
-        return Kind(name, head["label"], self.fields, self.labels, personal, masks, self.codes, rules, retention)
+        return Kind(name, head["label"], self.fields, self.labels, personal, masks, self.codes, rules, search, retention)
 
     def read_codes(self) -> None:
         for table in self.parts("codes"):
@@ -531,6 +547,24 @@ class _Parser(Conditions):
     def unsealed(self, keys: Sequence[Key], name: str) -> None:
         if name in self.fields and not self.fields[name].is_open:
             self.say(keys, f"{name} stands in group {self.fields[name].group}", "count by open fields: sealed ones may be gone")
+
+    # ---- search ----
+
+    def read_search(self) -> dict[str, tuple[str, ...]]:
+        if self.doc.value.get("search") is None:
+            return {}
+        shape = self.shape(_SearchShape(), "search") or {}
+        for role, names in shape.items():
+            for n, name in enumerate(names):
+                here = ("search", role, n)
+                if not self.seen(here, name, _ROLES[role]) or name not in self.fields:
+                    continue
+                if role in _OPEN_ROLES and not self.fields[name].is_open:
+                    self.say(here, f"{name} is sealed: lists are narrowed and ordered by open fields alone",
+                             "name a field of group open")  # fmt: skip
+                if names.index(name) < n:
+                    self.say(here, "names a field twice", "keep one")
+        return {role: tuple(names) for role, names in shape.items()}
 
     # ---- what nobody uses ----
 

@@ -40,8 +40,11 @@ class Kind:
         masks: Mapping[str, Mask],
         codes: CodeTables,
         rules: tuple[Rule, ...],
+        search: Mapping[str, tuple[str, ...]],
         retention: tuple[Retention, ...] = (),
     ) -> None:
+        """`search` says by role (number, document, party, item, date) which fields a record is found by."""
+        self.search = search
         self.name, self.label, self.fields, self.codes = name, label, fields, codes
         self.group_labels, self.personal, self.masks, self.rules = group_labels, personal, masks, rules
         self.retention = retention

@@ -195,7 +195,16 @@ fields:
 rules:
   - {require: [made_on], when: {type_of: {in: ["1"]}}}
   - {check: {number: resident_id}}
+search:
+  number: [number]
+  party: [name]
+  date: [sold_at, made_on]
 """
+
+
+def test_what_a_record_is_found_by_is_declared(tmp_path: Path) -> None:
+    assert kind_of(tmp_path, BASE).search == {"number": ("number",), "party": ("name",), "date": ("sold_at", "made_on")}
+    assert kind_of(tmp_path, BASE.partition("search:")[0]).search == {}
 
 
 def test_the_base_of_these_tests_is_right(tmp_path: Path) -> None:
@@ -270,6 +279,15 @@ def test_the_base_of_these_tests_is_right(tmp_path: Path) -> None:
         ("resident_id", "resident", "unknown number 'resident'; did you mean resident_id?"),
         ("  party: {label", "  open: {label", "open is no group"),
         ("rules:", "rules: {}\nrulez:", "unknown key; did you mean rules?"),
+        ("party: [name]", "party: [nam]", "thing.yaml:25: search.party.0: unknown field 'nam'; did you mean name?"),
+        ("party: [name]", "parti: [name]", "thing.yaml:25: search.parti: unknown key; did you mean party?"),
+        ("party: [name]", "party: name", "thing.yaml:25: search.party: "),
+        ("party: [name]", "party: []", "thing.yaml:25: search.party: "),
+        ("party: [name]", "party: [number]", "number is of type id_number; use a field of type text"),
+        ("party: [name]", "party: [name, name]", "thing.yaml:25: search.party.1: names a field twice"),
+        ("date: [sold_at, made_on]", "date: [type_of]", "type_of is of type code; use a field of type date or datetime"),
+        ("datetime, group: open", "datetime, group: party", "thing.yaml:26: search.date.0: sold_at is sealed"),
+        ("search:\n", "search: 7\nsearches:\n", "thing.yaml:23: search: "),
     ],
 )
 def test_a_wrong_declaration_says_where_and_how_to_mend_it(tmp_path: Path, old: str, new: str, told: str) -> None:
