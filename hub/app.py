@@ -49,7 +49,9 @@ from hub.oidc import Provider
 from hub.partner import Card
 from hub.pauses import Pauses
 from hub.pulls import Pulls
+from hub.records import Records
 from hub.reports import Reports
+from hub.searching import Searching
 from hub.settings import HubSettings, Settings
 from hub.status import VERIFIED, Status
 from hub.store.base import Night
@@ -256,6 +258,11 @@ class Hub:
             self.store, settings.hub.name, lambda: self.framework, self.status, settings.declarations, feeds, self.sources,
             self.pulls, self.pauses, self.accounts, self._revoked, self.key_ends,
             lambda: self.now().astimezone(settings.zone).date(),
+        )  # fmt: skip
+        self.searching = Searching(self.store, settings.kinds, self._secrets.derive("search"))
+        self.records = Records(
+            self.desk, self.searching, lambda: self.framework, self.accounts, settings.declarations, self.trust_file,
+            self.issuer(HUB).id_of, self.now,
         )  # fmt: skip
         self.reports = Reports(
             self.store, settings.kinds, settings.types, settings.deadlines.rules, lambda: self.framework,
@@ -518,6 +525,7 @@ class Hub:
             self.ask_witnesses()
             self._expire_guarded()
             scrub(self.store)
+            self.searching.catch_up(stop=self.stopping.is_set)
             due: dict[str, list[str]] = {}
             for agreement, night in self.nightly.due():
                 due.setdefault(agreement, []).append(night)
@@ -570,7 +578,8 @@ class Hub:
             self.status.frame, self.status, self.healthy, self.reports, self.accounts, self.worklist,
             book=Book(self.ledger, self.desk.witnessing.state, self.trust_file, lambda: self.framework, self.url),
             framework=lambda: self.framework, kinds=self.settings.kinds, jurisdictions=self.jurisdictions,
-            provider=asked, is_open=self.demo or self.settings.hub.status_page == "everybody", secure=self.url.startswith("https://"),
+            records=self.records, provider=asked, is_open=self.demo or self.settings.hub.status_page == "everybody",
+            secure=self.url.startswith("https://"),
         )  # fmt: skip
         return web.create_app(
             self._desk_for_web(), gate, self.status, tiles_open=self.demo or self.settings.hub.tiles == "everybody",

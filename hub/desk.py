@@ -196,7 +196,7 @@ class Desk:
         for _, entry, held in self._current(kind, origin, id):
             decision = cut.decide(held)
             if held.raw is not None and decision.shared:
-                return self._bundle(entry, held, decision)
+                return self.bundle(entry, held, decision)
         raise NotFound("no such record, or not for you")
 
     def _current(self, kind: str, origin: str, id: str) -> Iterator[tuple[str, Entry, Held]]:
@@ -252,11 +252,12 @@ class Desk:
             if unknown:
                 raise RecordError(f"{name} has no group {', '.join(sorted(unknown))}", where="--groups",
                                   mend=f"its groups: {', '.join(self.kinds[name].groups)}")  # fmt: skip
-            return self._bundle(entry, next(store.leaves(known.number, 1)), Decision(True, groups, ()))
+            return self.bundle(entry, next(store.leaves(known.number, 1)), Decision(True, groups, ()))
         raise NotFound("no such record", where=f"{kind} {origin} {id}",
                        mend="give the id of a standing record, or --key with the city's own number")  # fmt: skip
 
-    def _bundle(self, entry: Entry, held: Held, decision: Decision) -> dict[str, Any]:
+    def bundle(self, entry: Entry, held: Held, decision: Decision) -> dict[str, Any]:
+        """The evidence bundle of a stored revision with what a decision gives."""
         store = self.ledger.store
         assert held.raw is not None and entry.first is not None
         hashes = [x.hash or merkle.leaf_hash(x.raw or b"") for x in store.leaves(entry.first, entry.count)]

@@ -1,7 +1,8 @@
 """Erasing what must not be kept, with every proof intact: batches sign hashes, and hashes stay.
 
 Rule 1. Disclosures of the groups named go, in every revision, and with them what was derived from them (content digests, rows
-set aside, versions) and the files they name. With `whole` the record itself goes too and only its leaf hashes stay.
+set aside, versions, marks they are found by) and the files they name. With `whole` the record itself goes too and only its
+leaf hashes stay.
 Rule 2. The tombstone on the ledger, the erasure and the notices to partners are one transaction; then journals and free space
 are overwritten. A crash between the two leaves a mark, and the next start overwrites them.
 Rule 3. What was erased takes no further revision: intake passes over it, a push of it is refused.
@@ -91,6 +92,7 @@ def forget(ledger: Ledger, kinds: Mapping[str, Kind], digest_key: bytes, gone: G
         if ALL in groups:
             store.drop_record(what.origin, what.kind, what.id)
         store.drop_derived(what.origin, what.id)
+        store.drop_marks(what.origin, what.kind, what.id, groups)
         store.put_erased(Erased(what.origin, what.kind, what.id, (ALL,) if ALL in groups else tuple(sorted(groups))))
     store.put(SCRUB, "pending")
     return met

@@ -134,6 +134,8 @@ class Peek(msgspec.Struct):
     id: str
     rev: int
     at: str
+    sealed: dict[str, str | None]
+    reason: str = ""
 
 
 _decode_record = msgspec.json.Decoder(Record).decode

@@ -51,6 +51,10 @@ class Known(NamedTuple):
     number: int
 
 
+LISTED = "listed"
+"""The store's own setting that says how far leaves are listed."""
+
+
 class Series(NamedTuple):
     """How many records of one origin and kind stand, and how many are retracted."""
 
@@ -208,6 +212,33 @@ class Attached(NamedTuple):
     group: str
 
 
+class Listed(NamedTuple):
+    """A stored leaf as it is listed and found.
+
+    `scope` are the open fields that decide who gets it (canonical JSON), `day` an ISO date; `marks` are keyed marks of its
+    values (64 bits, signed) with the group each is of. A revision that stands no longer has none.
+    """
+
+    number: int
+    origin: str
+    kind: str
+    id: str
+    scope: str
+    day: str
+    item: str
+    standing: bool
+    marks: tuple[tuple[int, str], ...] = ()
+
+
+class Shelf(NamedTuple):
+    """Records alike in origin, kind and scope, so that one decision holds for all of them."""
+
+    number: int
+    origin: str
+    kind: str
+    scope: str
+
+
 class Scan(Protocol):
     """The keys met in one read of a whole range, kept outside memory."""
 
@@ -293,7 +324,10 @@ class Store(Protocol):
 
     def walk(self, origin: str, kind: str) -> Iterator[tuple[str, Known]]: ...
     def series(self) -> list[Series]: ...
-    def clear_views(self) -> None: ...
+    def clear_views(self) -> None:
+        """Empty the views, and let what is listed be listed anew."""
+        ...
+
     def view_digests(self) -> dict[str, str]:
         """A digest of each view's whole content, to compare before and after a rebuild."""
         ...
@@ -368,6 +402,35 @@ class Store(Protocol):
     def difference(self, identity: str) -> Difference | None: ...
     def difference_events(self, identity: str) -> list[Event]: ...
 
+    # what is found by
+    def last_leaf(self) -> int:
+        """The number of the newest leaf, 0 where there is none."""
+        ...
+
+    def put_listed(self, rows: Iterable[Listed]) -> None:
+        """List leaves in the order of their numbers: one that stands takes the place and the marks of what stood before it."""
+        ...
+
+    def clear_listed(self) -> None: ...
+    def shelves(self) -> list[Shelf]: ...
+    def listed(
+        self, shelves: Collection[int], limit: int, skip: int = 0, *, marks: Mapping[int, Collection[int]] | None = None,
+        item: str = "", since: str = "", until: str = "",
+    ) -> tuple[int, list[tuple[int, int]]]:  # fmt: skip
+        """How many standing records of some shelves there are, and the number and shelf of some, newest day first.
+
+        With `marks` those alone that have one of them; each counts on the shelves it is given with. Days are inclusive.
+        """
+        ...
+
+    def revisions(self, origin: str, kind: str, id: str) -> list[int]:
+        """The numbers of a record's leaves, oldest first, as far as they are listed."""
+        ...
+
+    def drop_marks(self, origin: str, kind: str, id: str, groups: Iterable[str]) -> None:
+        """Forget by which values of some groups a record is found."""
+        ...
+
     # partners
     def take_nonce(self, keyid: str, nonce: str, until: int, now: int, most: int) -> bool:
         """Keep a nonce until a Unix second; False where seen, or where the key holds `most` live ones."""
@@ -430,7 +493,7 @@ class Store(Protocol):
         ...
 
     def drop_record(self, origin: str, kind: str, id: str) -> None:
-        """Take a record out of the current view and its counts."""
+        """Take a record out of the current view and its counts, and out of what is found."""
         ...
 
     def drop_derived(self, origin: str, id: str) -> None:

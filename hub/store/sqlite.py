@@ -24,6 +24,7 @@ from hub.reconcile.worklist import OPEN_STATES, Difference, Event, Point, Ref
 from hub.record import Leaf, Withheld
 from hub.store import engine
 from hub.store.base import (
+    LISTED,
     Account,
     Acked,
     Attached,
@@ -31,6 +32,7 @@ from hub.store.base import (
     Erased,
     Held,
     Known,
+    Listed,
     Night,
     Noted,
     Notice,
@@ -40,6 +42,7 @@ from hub.store.base import (
     Scan,
     Series,
     Session,
+    Shelf,
     Version,
 )
 
@@ -165,6 +168,23 @@ def pauses(db: Database) -> None:
     """Which jurisdictions are not read, and why; and the way to a jurisdiction's newest runs."""
     _table(db, "pause", dict.fromkeys(Pause._fields, str), "code")
     db["pull"].create_index(["code", "feed"])  # type: ignore[union-attr]
+
+
+@schema()
+def listing(db: Database) -> None:
+    """Where leaves stand in lists, and keyed marks of what records are found by."""
+    db.execute(
+        "CREATE TABLE shelf(number INTEGER PRIMARY KEY, origin TEXT, kind TEXT, scope TEXT, UNIQUE(origin, kind, scope))"
+    )
+    db.execute(
+        "CREATE TABLE listed(n INTEGER PRIMARY KEY, id TEXT NOT NULL, shelf INTEGER NOT NULL, day TEXT NOT NULL,"
+        " item TEXT NOT NULL, standing INTEGER NOT NULL)"
+    )
+    db.execute("CREATE INDEX listed_id ON listed(id)")
+    # A list is read from this alone, in its order.
+    db.execute("CREATE INDEX listed_day ON listed(day, n, shelf, item) WHERE standing")
+    db.execute("CREATE TABLE mark(mark INTEGER, n INTEGER, part TEXT, PRIMARY KEY(mark, n, part)) WITHOUT ROWID")
+    db.execute("CREATE INDEX mark_n ON mark(n)")
 
 
 def _table(db: Database, name: str, columns: dict[str, Any], pk: str | tuple[str, ...]) -> None:
@@ -474,6 +494,7 @@ class SqliteStore:
         db = self._write()
         for view in VIEWS:
             db.execute(f"DELETE FROM {view}")
+        db.execute("DELETE FROM meta WHERE key = ?", (LISTED,))
 
     def view_digests(self) -> dict[str, str]:
         digests = {}
@@ -679,6 +700,77 @@ class SqliteStore:
         )
         return [Event(*row) for row in rows]
 
+    # --- what is found by ---
+
+    def last_leaf(self) -> int:
+        row = self._one("SELECT first + count - 1 FROM segment ORDER BY first DESC LIMIT 1")
+        return int(row[0]) if row else 0
+
+    _OF_RECORD = "SELECT n FROM listed JOIN shelf ON shelf.number = shelf WHERE id = ? AND origin = ? AND kind = ?"
+
+    def put_listed(self, rows: Iterable[Listed]) -> None:
+        db, shelves = self._write(), {each[1:]: each.number for each in self.shelves()}
+        for row in rows:
+            place = (row.origin, row.kind, row.scope)
+            if place not in shelves:
+                cursor = db.execute("INSERT INTO shelf(origin, kind, scope) VALUES (?, ?, ?)", place)
+                shelves[place] = int(cursor.lastrowid)
+            before = db.execute(f"{self._OF_RECORD} AND standing", (row.id, row.origin, row.kind)).fetchall()
+            for each in before:
+                db.execute("UPDATE listed SET standing = 0 WHERE n = ?", each)
+                db.execute("DELETE FROM mark WHERE n = ?", each)
+            db.execute(
+                "INSERT OR REPLACE INTO listed VALUES (?, ?, ?, ?, ?, ?)",
+                (row.number, row.id, shelves[place], row.day, row.item, row.standing),
+            )
+            marks = [(mark, row.number, group) for mark, group in row.marks if row.standing]
+            db.executemany("INSERT OR REPLACE INTO mark VALUES (?, ?, ?)", marks)
+
+    def clear_listed(self) -> None:
+        for table in ("mark", "listed", "shelf"):
+            self._write().execute(f"DELETE FROM {table}")
+
+    def shelves(self) -> list[Shelf]:
+        rows = self._db().execute("SELECT number, origin, kind, scope FROM shelf ORDER BY origin, kind, scope")
+        return [Shelf(*row) for row in rows]
+
+    def listed(
+        self, shelves: Collection[int], limit: int, skip: int = 0, *, marks: Mapping[int, Collection[int]] | None = None,
+        item: str = "", since: str = "", until: str = "",
+    ) -> tuple[int, list[tuple[int, int]]]:  # fmt: skip
+        found = "listed INDEXED BY listed_day WHERE standing"
+        values: list[Any] = []
+        if marks is not None:
+            # By number: of few marks there are few records, and each is looked up once.
+            found = (
+                "listed WHERE standing AND n IN (SELECT mark.n FROM json_each(?) CROSS JOIN mark ON mark = value"
+                " JOIN listed AS at ON at.n = mark.n WHERE (mark, at.shelf) IN"
+                " (SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?)))"
+            )
+            pairs = [[mark, shelf] for mark, where in marks.items() for shelf in where]
+            values += [json.dumps(list(marks)), json.dumps(pairs)]
+        for clause, value in (("day >= ?", since), ("day <= ?", until), ("item = ?", item)):
+            if value:
+                found += f" AND {clause}"
+                values.append(value)
+        found += " AND shelf IN (SELECT value FROM json_each(?))"
+        values.append(json.dumps(list(shelves)))
+        (total,) = self._one(f"SELECT count(*) FROM {found}", *values)
+        rows = self._db().execute(
+            f"SELECT n, shelf FROM {found} ORDER BY day DESC, n DESC LIMIT ? OFFSET ?", (*values, limit, skip)
+        )
+        return int(total), [tuple(row) for row in rows]
+
+    def revisions(self, origin: str, kind: str, id: str) -> list[int]:
+        return [row[0] for row in self._db().execute(f"{self._OF_RECORD} ORDER BY n", (id, origin, kind))]
+
+    def drop_marks(self, origin: str, kind: str, id: str, groups: Iterable[str]) -> None:
+        gone = json.dumps(sorted(groups))
+        for number in self.revisions(origin, kind, id):
+            self._write().execute(
+                "DELETE FROM mark WHERE n = ? AND part IN (SELECT value FROM json_each(?))", (number, gone)
+            )
+
     # --- partners ---
 
     def take_nonce(self, keyid: str, nonce: str, until: int, now: int, most: int) -> bool:
@@ -803,6 +895,9 @@ class SqliteStore:
             self._write().execute("DELETE FROM current WHERE series = ? AND id = ?", (series, id))
             column = "standing" if known.op == "put" else "retracted"
             self._write().execute(f"UPDATE series SET {column} = {column} - 1 WHERE id = ?", (series,))
+        for number in self.revisions(origin, kind, id):
+            self._write().execute("DELETE FROM mark WHERE n = ?", (number,))
+            self._write().execute("DELETE FROM listed WHERE n = ?", (number,))
 
     def drop_derived(self, origin: str, id: str) -> None:
         self._write().execute("DELETE FROM quarantine WHERE origin = ? AND id = ?", (origin, id))

@@ -16,6 +16,7 @@ from hub.decisions import Worklist
 from hub.framework import Framework
 from hub.kinds import Kind
 from hub.oidc import Provider
+from hub.records import Records
 from hub.store.base import Account, Night
 from hub.web.words import LANGUAGES, Words, look
 
@@ -61,6 +62,7 @@ class Rooms:
     kinds: Mapping[str, Kind] = field(default_factory=dict)
     provider: Provider | None = None
     jurisdictions: JurisdictionsLike | None = None
+    records: Records | None = None
     is_open: bool = False
     secure: bool = False
 

@@ -11,7 +11,7 @@ from hub.merkle import leaf_hash
 from hub.note import parse_vkey
 from hub.reconcile.worklist import Difference, Event, Point, Ref
 from hub.record import Leaf, Withheld
-from hub.store.base import Acked, Attached, Entry, Erased, Known, Pause, Pull, Quarantined, Version
+from hub.store.base import Acked, Attached, Entry, Erased, Known, Listed, Pause, Pull, Quarantined, Version
 
 VKEY = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
 
@@ -33,6 +33,10 @@ def leaf(n, **more):
 def entry(number, **more):
     made = Entry(number, f"hash-{number}", "330483", number + 1, b"note-%d" % number, 2, None, b"cp-%d" % number)
     return replace(made, **more)
+
+
+def listed(number, id, day="2026-01-01", *, origin="330483", kind="case/1", item="", standing=True, marks=()):
+    return Listed(number, origin, kind, id, "{}", day, item, standing, marks)
 
 
 class StoreContract:
@@ -214,6 +218,62 @@ class StoreContract:
         with store.transaction():
             store.drop_cosignatures(7)
         assert store.cosignatures() == [(7, "a", "w"), (7, "b", "y")]
+
+    def test_records_are_found_by_shelf_day_item_and_mark(self, store):
+        assert store.last_leaf() == 0 and store.shelves() == [] and store.listed([], 9) == (0, [])
+        with store.transaction():
+            store.append_leaves([leaf(n) for n in range(1, 8)], [leaf_hash(leaf(n).raw) for n in range(1, 8)])
+            store.put_listed(
+                [
+                    listed(1, "a", "2026-01-01", marks=((-5, "party"), (7, "open"))),
+                    listed(2, "b", "2026-01-03", item="x", marks=((-5, "facts"),)),
+                    listed(3, "c", "2026-01-02", item="x", kind="letter/1"),
+                    listed(4, "a", "2026-01-01", origin="330503", marks=((-5, "party"), (2**63 - 1, "open"))),
+                    listed(5, "d", "2026-01-09", standing=False),
+                ]
+            )
+        assert store.last_leaf() == 7
+        case, letter, other = store.shelves()
+        assert [each[1:] for each in (case, letter, other)] == [
+            ("330483", "case/1", "{}"), ("330483", "letter/1", "{}"), ("330503", "case/1", "{}"),
+        ]  # fmt: skip
+        every = [case.number, letter.number, other.number]
+
+        def found(shelves, **how):
+            total, rows = store.listed(shelves, 9, **how)
+            assert total == len(rows)
+            return [number for number, _ in rows]
+
+        assert found(every) == [2, 3, 4, 1] and found([case.number]) == [2, 1] and found([]) == []
+        assert store.listed(every, 2, 1) == (4, [(3, letter.number), (4, other.number)])
+        assert found(every, since="2026-01-02") == [2, 3] and found(every, until="2026-01-02") == [3, 4, 1]
+        assert found(every, item="x") == [2, 3] and found(every, item="y") == []
+        # A mark counts on the shelves it is given with, and none of another is found by it.
+        assert found(every, marks={-5: every}) == [2, 4, 1] and found(every, marks={-5: [other.number]}) == [4]
+        assert found([case.number], marks={-5: every}) == [2, 1] and found(every, marks={6: every}) == []
+        assert found(every, marks={-5: [case.number], 2**63 - 1: every}) == [2, 4, 1]
+        assert found(every, marks={7: every, -5: [case.number]}, until="2026-01-01") == [1]
+        assert found(every, marks={}) == []
+
+    def test_a_record_is_found_by_the_revision_that_stands(self, store):
+        with store.transaction():
+            store.put_listed([listed(1, "a", "2026-01-01", marks=((1, "party"),)), listed(2, "b", "2026-01-01")])
+            store.put_listed([listed(3, "a", "2026-02-01", marks=((2, "party"), (3, "open"))), listed(4, "b", standing=False)])
+        (shelf,) = [each.number for each in store.shelves()]
+        assert store.listed([shelf], 9) == (1, [(3, shelf)])
+        assert store.listed([shelf], 9, marks={1: [shelf]}) == (0, [])
+        assert store.revisions("330483", "case/1", "a") == [1, 3] and store.revisions("330503", "case/1", "a") == []
+        with store.transaction():
+            store.drop_marks("330483", "case/1", "a", ["party"])
+        assert store.listed([shelf], 9, marks={2: [shelf]}) == (0, [])
+        assert store.listed([shelf], 9, marks={3: [shelf]}) == (1, [(3, shelf)]) == store.listed([shelf], 9)
+        with store.transaction():
+            store.drop_record("330483", "case/1", "a")
+        assert store.listed([shelf], 9, marks={3: [shelf]}) == (0, []) == store.listed([shelf], 9)
+        assert store.revisions("330483", "case/1", "a") == []
+        with store.transaction():
+            store.clear_listed()
+        assert store.shelves() == [] and store.revisions("330483", "case/1", "b") == []
 
     def test_what_was_erased_is_remembered_and_its_traces_go(self, store):
         with store.transaction():
