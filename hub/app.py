@@ -574,17 +574,15 @@ class Hub:
         if told is not None:
             told = told._replace(client_secret=self.settings.secret(told.client_secret))
         asked = Provider(told, f"{self.url}/login/oidc/back") if told else None
+        tiles_open = self.demo or self.settings.hub.tiles == "everybody"
         rooms = Rooms(
             self.status.frame, self.status, self.healthy, self.reports, self.accounts, self.worklist,
             book=Book(self.ledger, self.desk.witnessing.state, self.trust_file, lambda: self.framework, self.url),
             framework=lambda: self.framework, kinds=self.settings.kinds, jurisdictions=self.jurisdictions,
             records=self.records, provider=asked, is_open=self.demo or self.settings.hub.status_page == "everybody",
-            secure=self.url.startswith("https://"),
+            tiles_open=tiles_open, secure=self.url.startswith("https://"),
         )  # fmt: skip
-        return web.create_app(
-            self._desk_for_web(), gate, self.status, tiles_open=self.demo or self.settings.hub.tiles == "everybody",
-            console=rooms,
-        )  # fmt: skip
+        return web.create_app(self._desk_for_web(), gate, self.status, tiles_open=tiles_open, console=rooms)
 
     def _desk_for_web(self) -> "WebDesk":
         return WebDesk(self.desk, self.ledger)

@@ -117,6 +117,7 @@ class Records:
 
     def choices(self, account: Account) -> dict[str, dict[str, Mapping[str, str]]]:
         """The kinds and the origins that an account can look among, by code with their names."""
+        self._searching.catch_up(FEW)
         seen = [each for each in self._store.shelves() if self._may(account, each).shared]
         kinds = {each.kind: self._label(each.kind) for each in sorted(seen, key=lambda each: each.kind)}
         return {"kind": kinds, "origin": {each.origin: self._name(each.origin) for each in seen}}
@@ -139,9 +140,8 @@ class Records:
             name, asked = self._remembered.get(token, ("", None))
         return asked if name == account.name else None
 
-    def check(self, account: Account, asked: Asked) -> str:
-        """The name of the first part of a question that cannot be, or nothing."""
-        choices = self.choices(account)
+    def check(self, asked: Asked, choices: Mapping[str, Collection[str]]) -> str:
+        """The name of the first part of a question that cannot be, or nothing; `choices` are the account's."""
         for name in ("kind", "origin"):
             if getattr(asked, name) and getattr(asked, name) not in choices[name]:
                 return name
@@ -169,22 +169,26 @@ class Records:
         search = kind.search if kind else {}
         fields, shown = seen.fields, set[str]()
 
-        def first(names: Sequence[str], *, masked: bool = False) -> str | None:
+        def first(names: Sequence[str], *, masked: bool = False) -> tuple[str, str] | None:
             for name in names:
                 assert kind is not None
                 for group in [*(kind.masks if masked else ()), kind.fields[name].group]:
                     if name in fields.get(group, {}):
                         shown.update({group} - {OPEN})
-                        return str(fields[group][name])
+                        return name, str(fields[group][name])
             return None
+
+        party, document = first(search.get("party", ()), masked=True), first(search.get("document", ()))
 
         agencies = [each.name for each in kind.fields.values() if each.type == "agency" and each.is_open] if kind else []
         row = {
             "kind": shelf.kind, "label": self._label(shelf.kind), "origin": shelf.origin, "name": self._name(shelf.origin),
             "id": seen.peek.id, "rev": seen.peek.rev,
             "day": next((fields[OPEN][name] for name in search.get("date", ()) if name in fields[OPEN]), seen.peek.at)[:10],
-            "party": first(search.get("party", ()), masked=True), "document": first(search.get("document", ())),
-            "item": first(search.get("item", ())), "agency": first(agencies),
+            "party": party and party[1], "document": document and document[1],
+            "document_label": kind.fields[document[0]].label if kind and document else None,
+            "item": next((fields[OPEN][name] for name in search.get("item", ()) if name in fields[OPEN]), None),
+            "agency": next((fields[OPEN][name] for name in agencies if name in fields[OPEN]), None),
             # Whether there is a party that this account may not see.
             "withheld": any(self._sealed(seen, kind, name) for name in search.get("party", ())) if kind else False,
         }  # fmt: skip

@@ -9,14 +9,15 @@ from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
 
 from hub.errors import HubError
-from hub.web import agreements, differences, doors, journal, jurisdictions, ledger, nights, overview
-from hub.web.page import Rooms, me
+from hub.web import agreements, differences, doors, journal, jurisdictions, ledger, nights, overview, records
+from hub.web.page import Rooms, me, mine
 
 POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 LOGINS = "20 per minute"
+SEARCHES = "60 per minute"
 
 
 def add_console(app: flask.Flask, rooms: Rooms) -> None:
@@ -26,7 +27,7 @@ def add_console(app: flask.Flask, rooms: Rooms) -> None:
     )
     app.extensions["console"] = rooms
     doors.doors(console)
-    for module in (overview, jurisdictions, differences, nights, agreements, ledger, journal):
+    for module in (overview, jurisdictions, differences, records, nights, agreements, ledger, journal):
         module.pages(console)
 
     @console.after_request
@@ -46,4 +47,8 @@ def add_console(app: flask.Flask, rooms: Rooms) -> None:
     limiter = Limiter(get_remote_address, app=app, storage_uri="memory://")
     app.view_functions["console.enter"] = limiter.limit(LOGINS)(  # type: ignore[assignment]
         app.view_functions["console.enter"]
+    )
+    # By account: who tries numbers until one is found is slowed down, wherever it sits.
+    app.view_functions["console.search"] = limiter.limit(SEARCHES, key_func=lambda: mine().name)(  # type: ignore[assignment]
+        app.view_functions["console.search"]
     )

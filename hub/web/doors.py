@@ -45,11 +45,15 @@ RIGHTS = {
     "sync": COORDINATOR,
     "pause": COORDINATOR,
     "resume": COORDINATOR,
+    "records": VIEWER,
+    "search": VIEWER,
+    "record": VIEWER,
+    "evidence": VIEWER,
     "journal": ADMINISTRATOR,
 }
 """Endpoint of the console -> who may: everybody, everybody where the overview was opened, or a role and those above it."""
 
-MENU = ("overview", "differences", "nights", "agreements", "ledger", "journal")
+MENU = ("overview", "differences", "records", "nights", "agreements", "ledger", "journal")
 FORM = "form"
 _BEFORE = "before-login"
 _ASKED = "asked-provider"

@@ -47,8 +47,9 @@ class Rooms:
     """What the console shows and does; every rule is behind it.
 
     `frame` gives what stands around every page (hub and as_of); `status` the one status dict, narrowed to some agreements
-    or whole; `healthy` the verdict of /healthz and one plain line about it. `is_open` shows the overview to everybody;
-    `secure` says that readers come by TLS. Without `accounts` nobody can sign in, and only what is open is there.
+    or whole; `healthy` the verdict of /healthz and one plain line about it. `is_open` shows the overview to everybody,
+    `tiles_open` says that the ledger's tiles are shown so, `secure` that readers come by TLS. Without `accounts` nobody can
+    sign in, and only what is open is there.
     """
 
     frame: Callable[[], dict[str, Any]]
@@ -64,6 +65,7 @@ class Rooms:
     jurisdictions: JurisdictionsLike | None = None
     records: Records | None = None
     is_open: bool = False
+    tiles_open: bool = False
     secure: bool = False
 
 

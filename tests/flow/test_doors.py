@@ -9,6 +9,7 @@ import pytest
 from console_parts import PASSWORD, console_app, form_of, people, signed_in
 from console_states import NOW, STATES, Reports
 from flask import Flask
+from hub_parts import Rig, bodies, rig
 
 from hub.accounts import FREE_TRIES, IDLE, LONGEST, ROLES, Accounts
 from hub.web.doors import EVERYBODY, OPENED, RIGHTS
@@ -32,9 +33,27 @@ def held(tmp_path: Path, clock: Clock) -> Accounts:
     return people(tmp_path, clock)
 
 
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    """A real hub with one record, whose rooms stand behind the pages that need them."""
+    with rig(tmp_path_factory.mktemp("hub"), selves=(), pullers=(), serve=False) as made:
+        made.hub = made.compose()
+        made.put("330483", "case/1", bodies("case/1", "330483", 1))
+        yield made
+        made.hub.close()
+        made.hub = None
+
+
 @pytest.fixture
-def app(held: Accounts) -> Iterator[Flask]:
-    yield console_app(STATES["well"](), reports=Reports(), accounts=held, is_open=False)
+def app(held: Accounts, hub: Rig) -> Iterator[Flask]:
+    yield console_app(STATES["well"](), reports=Reports(), accounts=held, records=hub.hub.records, is_open=False)
+
+
+@pytest.fixture
+def paths(hub: Rig) -> dict[str, str]:
+    """An address of each page."""
+    record = f"/records/case/330483/{hub.issuer('330483').id_of('case/1', '1')}"
+    return _PATHS | {"record": record, "evidence": f"{record}/evidence"}
 
 
 # --- who may open what ---
@@ -44,11 +63,14 @@ _PATHS = {
     "overview": "/",
     "status_json": "/status.json",
     "metrics_text": "/metrics",
+    "records": "/records",
     "journal": "/journal",
     "static": "/static/console.css",
     "healthz": "/healthz",
     "login": "/login",
 }
+_FORMS = {"search": "/records"}
+"""Forms besides the door's own, and where they are sent."""
 
 
 def test_every_address_has_its_right_and_every_right_its_address(app: Flask) -> None:
@@ -57,11 +79,12 @@ def test_every_address_has_its_right_and_every_right_its_address(app: Flask) -> 
 
 
 @pytest.mark.parametrize("role", ["public", *ROLES])
-def test_each_page_opens_to_its_roles_alone(app: Flask, role: str) -> None:
+def test_each_page_opens_to_its_roles_alone(app: Flask, paths: dict[str, str], role: str) -> None:
     client = app.test_client()
     if role != "public":
         signed_in(client, role)
-    for endpoint, path in _PATHS.items():
+    assert paths.keys() | {"enter", "leave"} | _FORMS.keys() == RIGHTS.keys()
+    for endpoint, path in paths.items():
         right = RIGHTS[endpoint]
         reply = client.get(path, headers={"Accept": "text/html"})
         if right == EVERYBODY:
@@ -72,6 +95,20 @@ def test_each_page_opens_to_its_roles_alone(app: Flask, role: str) -> None:
         else:
             enough = right == OPENED or ROLES.index(role) >= ROLES.index(right)
             assert reply.status_code == (200 if enough else 403), path
+
+
+@pytest.mark.parametrize("role", ["public", *ROLES])
+def test_each_form_is_taken_from_its_roles_alone(app: Flask, role: str) -> None:
+    client = app.test_client()
+    if role != "public":
+        signed_in(client, role)
+    form = form_of(client.get("/" if role != "public" else "/login").text)
+    for endpoint, path in _FORMS.items():
+        right = RIGHTS[endpoint]
+        reply = client.post(path, data={"form": form})
+        enough = role != "public" and ROLES.index(role) >= ROLES.index(right)
+        assert reply.status_code == (401 if role == "public" else 303 if enough else 403), path
+        assert client.post(path, data={}).status_code == 403, path
 
 
 def test_the_overview_alone_can_be_opened_to_everybody(held: Accounts) -> None:

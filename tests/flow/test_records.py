@@ -4,14 +4,13 @@ import json
 import random
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hub_parts import KINDS, TODAY, Rig, bodies, rig, withdrawn
+from record_parts import ABOVE, FAR, NAME, OWN, PEER, PERSON, TOWN, firm, person
 
-from adapters.sample import generator
 from hub import audit, evidence, searching
 from hub.errors import NotFound
 from hub.intake import Reference
@@ -19,28 +18,9 @@ from hub.records import Asked
 from hub.searching import Searching
 from hub.store.base import Account
 
-# Of one agreement and tier, of both and neither: Tongxiang and Nanxun are peers, Jiaxing is Tongxiang's superior.
-OWN, PEER, ABOVE, TOWN, FAR = "330483", "330503", "330400", "330483100", "330522"
-NAME, PERSON = "浙江红旗餐饮有限公司", "张三丰"
-AGENCY = "桐乡市综合行政执法局"
-
 
 def account(*jurisdictions: str, agreements: tuple[str, ...] = (), name: str = "reader") -> Account:
     return Account(name, "", "viewer", agreements, jurisdictions)
-
-
-def firm(number: int = 1, **more: Any) -> dict[str, Any]:
-    (body,) = bodies("case/1", OWN, 1, first=number, seed="firm").values()
-    body |= {"party_type": "1", "party_name": NAME, "case_name": f"{NAME}占道经营案", "party_id_type": "001"}
-    body["party_id"] = generator.uscc("91", "330483", f"{number:08}")
-    return {name: value for name, value in (body | more).items() if value is not None}
-
-
-def person(number: int = 2, **more: Any) -> dict[str, Any]:
-    (body,) = bodies("case/1", OWN, 1, first=number, seed="person").values()
-    body |= {"party_type": "2", "party_name": PERSON, "case_name": f"{PERSON}占道经营案", "party_id_type": "111"}
-    body["party_id"] = generator.resident_id("330483", date(1990, 1, 1), number)
-    return {name: value for name, value in (body | more).items() if value is not None and not name.startswith("legal_rep")}
 
 
 @pytest.fixture
@@ -349,7 +329,7 @@ def test_a_list_is_noted_once_with_the_records_whose_groups_it_showed_and_no_wor
     hub.hub.records.search(account(OWN), Asked("nothing of that name"))
     ((who, what, about, detail),) = journal(hub)
     assert (who, what, about) == ("reader", "search", "records 1")
-    assert detail.split() == ["party_masked", "source", f"case/1:{OWN}:{two}"]
+    assert detail.split() == ["facts", "party_masked", f"case/1:{OWN}:{two}"]
     assert PERSON not in texts(journal(hub))
     (row,) = hub.hub.records.search(account(OWN), Asked(NAME))["rows"]
     assert row["party"] == NAME and row["id"] == one
@@ -370,12 +350,11 @@ def test_what_was_asked_is_remembered_for_its_account_alone(hub: Rig, monkeypatc
 
 def test_a_question_that_cannot_be_names_its_part(hub: Rig) -> None:
     put(hub, one=firm())
-    hub.hub.searching.catch_up()
-    check, own = hub.hub.records.check, account(OWN)
-    assert check(own, Asked(NAME, "case/1", OWN, "1", "2026-01-01", "2026-12-31")) == ""
+    check, choices = hub.hub.records.check, hub.hub.records.choices(account(OWN))
+    assert check(Asked(NAME, "case/1", OWN, "1", "2026-01-01", "2026-12-31"), choices) == ""
     for name, value in (("kind", "case/9"), ("origin", "330999"), ("since", "2026-13-01"), ("until", "gestern"),
                         ("words", "x" * 501), ("item", "1" * 129)):  # fmt: skip
-        assert check(own, replace(Asked(), **{name: value})) in (name, "words")
+        assert check(replace(Asked(), **{name: value}), choices) in (name, "words")
 
 
 def test_lists_hold_what_a_plain_reading_of_the_framework_gives(hub: Rig) -> None:
