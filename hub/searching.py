@@ -21,7 +21,7 @@ from hub.kinds import Kind
 from hub.reconcile.match import folded, organisation
 from hub.store.base import LISTED, Held, Listed, Shelf, Store
 
-STEP = 500
+STEP = 1_000
 OPEN = "open"
 ROLES = ("number", "document", "party")
 _FORM = 1

@@ -709,22 +709,32 @@ class SqliteStore:
     _OF_RECORD = "SELECT n FROM listed JOIN shelf ON shelf.number = shelf WHERE id = ? AND origin = ? AND kind = ?"
 
     def put_listed(self, rows: Iterable[Listed]) -> None:
-        db, shelves = self._write(), {each[1:]: each.number for each in self.shelves()}
-        for row in rows:
-            place = (row.origin, row.kind, row.scope)
+        rows, db = list(rows), self._write()
+        shelves = {each[1:]: each.number for each in self.shelves()}
+        for place in dict.fromkeys((row.origin, row.kind, row.scope) for row in rows):
             if place not in shelves:
                 cursor = db.execute("INSERT INTO shelf(origin, kind, scope) VALUES (?, ?, ?)", place)
                 shelves[place] = int(cursor.lastrowid)
-            before = db.execute(f"{self._OF_RECORD} AND standing", (row.id, row.origin, row.kind)).fetchall()
-            for each in before:
-                db.execute("UPDATE listed SET standing = 0 WHERE n = ?", each)
-                db.execute("DELETE FROM mark WHERE n = ?", each)
-            db.execute(
-                "INSERT OR REPLACE INTO listed VALUES (?, ?, ?, ?, ?, ?)",
-                (row.number, row.id, shelves[place], row.day, row.item, row.standing),
-            )
-            marks = [(mark, row.number, group) for mark, group in row.marks if row.standing]
-            db.executemany("INSERT OR REPLACE INTO mark VALUES (?, ?, ?)", marks)
+        newest = {(row.id, row.origin, row.kind): row.number for row in rows}
+        rows = [row._replace(standing=row.standing and newest[row.id, row.origin, row.kind] == row.number) for row in rows]
+        before = db.execute(
+            "SELECT n, listed.id, origin, kind FROM json_each(?) CROSS JOIN listed ON listed.id = value AND standing"
+            " JOIN shelf ON shelf.number = shelf",
+            (json.dumps(sorted({row.id for row in rows})),),
+        )
+        gone = [(number,) for number, *record in before.fetchall() if tuple(record) in newest]
+        db.executemany("UPDATE listed SET standing = 0 WHERE n = ?", gone)
+        db.executemany("DELETE FROM mark WHERE n = ?", gone)
+        db.executemany(
+            "INSERT OR REPLACE INTO listed VALUES (?, ?, ?, ?, ?, ?)",
+            [
+                (row.number, row.id, shelves[row.origin, row.kind, row.scope], row.day, row.item, row.standing)
+                for row in rows
+            ],
+        )
+        # In the order they rest in: marks are as good as random, and a page is then written once.
+        marks = sorted((mark, row.number, group) for row in rows if row.standing for mark, group in row.marks)
+        db.executemany("INSERT OR REPLACE INTO mark VALUES (?, ?, ?)", marks)
 
     def clear_listed(self) -> None:
         for table in ("mark", "listed", "shelf"):

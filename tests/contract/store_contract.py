@@ -258,11 +258,18 @@ class StoreContract:
     def test_a_record_is_found_by_the_revision_that_stands(self, store):
         with store.transaction():
             store.put_listed([listed(1, "a", "2026-01-01", marks=((1, "party"),)), listed(2, "b", "2026-01-01")])
-            store.put_listed([listed(3, "a", "2026-02-01", marks=((2, "party"), (3, "open"))), listed(4, "b", standing=False)])
-        (shelf,) = [each.number for each in store.shelves()]
+            store.put_listed(
+                [
+                    listed(3, "a", "2026-02-01", marks=((2, "party"), (3, "open"))), listed(4, "b", standing=False),
+                    listed(5, "c", marks=((1, "party"),)), listed(6, "c", standing=False),
+                    listed(7, "b", origin="330503", marks=((1, "party"),)),
+                ]
+            )  # fmt: skip
+        shelf, other = [each.number for each in store.shelves()]
         assert store.listed([shelf], 9) == (1, [(3, shelf)])
-        assert store.listed([shelf], 9, marks={1: [shelf]}) == (0, [])
-        assert store.revisions("330483", "case/1", "a") == [1, 3] and store.revisions("330503", "case/1", "a") == []
+        assert store.listed([shelf, other], 9, marks={1: [shelf, other]}) == (1, [(7, other)])
+        assert store.revisions("330483", "case/1", "a") == [1, 3] and store.revisions("330503", "case/1", "b") == [7]
+        assert store.revisions("330503", "case/1", "a") == []
         with store.transaction():
             store.drop_marks("330483", "case/1", "a", ["party"])
         assert store.listed([shelf], 9, marks={2: [shelf]}) == (0, [])
