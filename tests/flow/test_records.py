@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from city_parts import KIND as STALL
+from city_parts import Town, row
 from hub_parts import KINDS, TODAY, Rig, bodies, rig, withdrawn
 from record_parts import ABOVE, FAR, NAME, OWN, PEER, PERSON, TOWN, firm, person
 
@@ -105,6 +107,10 @@ def test_agreements_narrow_an_account_that_works_for_a_jurisdiction(hub: Rig) ->
     with pytest.raises(NotFound):
         look(hub, account(PEER, agreements=("zhewan",)), id)
     assert states(look(hub, account(OWN, agreements=("zhewan",)), id))["party"] == "shown", "its own"
+    for agreement, codes in (("jiahu", (PEER,)), ("zhewan", (FAR,))):
+        spoken = {row["id"] for row in hub.hub.records.search(account(*codes), Asked(origin="hub"))["rows"]}
+        assert len(spoken) == 1 and set(ids(hub, account(*codes, agreements=(agreement,)), origin="hub")) == spoken
+        assert ids(hub, account(*codes, agreements=("another",)), origin="hub") == []
     both = look(hub, account(ABOVE, PEER), id)
     assert states(both)["facts"] == "shown" and len(both["clauses"]) == 2
 
@@ -150,6 +156,9 @@ def test_nobody_finds_a_record_by_what_it_would_not_show(hub: Rig) -> None:
         assert ids(hub, account(who), firm()["party_id"]) == firms, who
         assert ids(hub, account(who), PERSON) == ids(hub, account(who), person()["party_id"]) == people, who
     assert ids(hub, account(), NAME) == ids(hub, account(), PERSON) == []
+    # Of its own records the peer may see the party: that tells it nothing of another's.
+    (mine,) = [leaf.id for leaf in hub.put(PEER, "case/1", {"mine": person(3)})]
+    assert ids(hub, account(PEER), PERSON) == [mine] and ids(hub, account(PEER), person()["party_id"]) == []
     # The document's number stands in a group that the superior is not given.
     assert ids(hub, account(PEER), firm()["doc_no"]) == [one] and ids(hub, account(ABOVE), firm()["doc_no"]) == []
 
@@ -206,6 +215,16 @@ def test_no_value_rests_in_the_list(hub: Rig) -> None:
     kept = b"".join(path.read_bytes() for path in (hub.folder / "hub").rglob("*") if path.is_file())
     for value in (NAME, PERSON, "红旗餐饮", firm()["party_id"], person()["party_id"], firm()["case_code"]):
         assert value.encode() not in kept
+
+
+def test_each_tick_lists_what_came_and_a_kind_without_search_by_the_day_it_was_signed(tmp_path: Path) -> None:
+    with Town(tmp_path, web=False) as town:
+        town.drop(row(1), row(2))
+        town.hub.tick()
+        assert town.hub.searching.behind() == 0 < town.hub.store.last_leaf()
+        found = town.hub.records.search(account(), Asked(kind=STALL, since="2026-11-22", until="2026-11-23"))
+        assert found["total"] == 2 and {row["document"] for row in found["rows"]} == {None}
+        assert town.hub.records.search(account(), Asked(kind=STALL, until="2026-11-21"))["total"] == 0
 
 
 # --- what is erased ---
@@ -293,6 +312,14 @@ def test_provenance_leads_to_the_entry_and_every_link_is_followed(hub: Rig) -> N
     with hub.hub.store.transaction():
         hub.hub.store.replace_entry(replace(entry, note=entry.note.replace(b"count 1", b"count 2")))
     assert look(hub, account(PEER), id, check=True)["provenance"]["checked"]["problem"]
+
+
+def test_a_batch_that_its_origin_disowned_is_seen_to_be(hub: Rig) -> None:
+    (id,) = put(hub, one=firm())
+    seq = look(hub, account(PEER), id)["provenance"]["batch"]["seq"]
+    hub.hub.rotate(OWN, void_from=seq)
+    found = look(hub, account(PEER), id, check=True)["provenance"]
+    assert found["batch"]["voided"] and "disown" in found["checked"]["problem"]
 
 
 def test_evidence_holds_exactly_what_the_account_may_see_and_is_verified(hub: Rig) -> None:
