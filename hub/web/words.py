@@ -644,10 +644,6 @@ WORDS: dict[str, tuple[str, str]] = {
     "entry_hash": ("条目哈希", "Entry hash"),
     "bundle": ("条目文件", "Entry bundle"),
     "members_only": ("成员单位可取", "for members"),
-    "not_covered": (
-        "本条目尚未见证（见证至 {size}，需 {quorum} 方）",
-        "not witnessed yet (up to {size}; {quorum} needed)",
-    ),
     "check_yourself": ("自行核验", "Check it yourself"),
     "check_how": (
         "下载证据文件，向运维人员另行索取信任文件 trust.json，在任何一台电脑上离线核验：",

@@ -176,6 +176,25 @@ def test_provenance_is_followed_when_asked_and_said_in_both_languages(hub: Rig) 
     assert f"/ledger/tile/entries/000.p/{hub.hub.store.size()}" in page and f"{entry.index}, under a checkpoint" in page
 
 
+def test_witnesses_are_told_of_the_records_own_entry(tmp_path: Path) -> None:
+    cities = ("330483", "330521")
+    with rig(tmp_path, selves=cities, pullers=(), witnesses=cities, quorum=2) as made:
+        (leaf,) = made.put(OWN, "case/1", {"one": firm()})
+        made.nodes[OWN].push()
+        made.hub.accounts.add("peer", PASSWORD, "viewer", jurisdictions=(PEER,), who="test")
+        peer, path = client(made, "peer"), f"/records/case/{OWN}/{leaf.id}?check=1"
+        assert "起未见证（需 2 方，最近见证至 0）" in peer.get(path).text
+        for code in cities:
+            made.nodes[code].pull()
+        size = made.hub.store.size()
+        assert f"330483、330521 已见证至 {size}" in peer.get(path).text and "自行签名" in peer.get(path).text
+        # What came after is not witnessed, and what was stays so.
+        (later,) = made.put(OWN, "case/1", {"two": firm(2)})
+        made.nodes[OWN].push()
+        assert f"已见证至 {size}" in peer.get(path).text and "均相符" in peer.get(path).text
+        assert f"最近见证至 {size}" in peer.get(path.replace(leaf.id, later.id)).text
+
+
 def test_an_erased_record_says_so_and_leads_to_why(hub: Rig) -> None:
     (leaf,) = hub.put(OWN, "case/1", {"one": person()})
     own = client(hub, "own")
