@@ -316,20 +316,20 @@ def test_retention_is_what_a_kind_says_of_itself_and_nothing_shipped_says_any(tm
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
-        ("2 years", "2 weeks", ':25: retention.0.after: expected a span such as "30 days"'),
-        ("after: 2 years, ", "", ":25: retention.0.after: is missing"),
-        ("from: sold_at", "from: sold_on", ":25: retention.0.from: unknown field 'sold_on'; did you mean sold_at?"),
+        ("2 years", "2 weeks", ':29: retention.0.after: expected a span such as "30 days"'),
+        ("after: 2 years, ", "", ":29: retention.0.after: is missing"),
+        ("from: sold_at", "from: sold_on", ":29: retention.0.from: unknown field 'sold_on'; did you mean sold_at?"),
         ("from: sold_at", "from: type_of", "type_of is of type code; use a field of type date or datetime"),
-        ("groups: [party]", "groups: [parti]", ":25: retention.0.groups.0: unknown group 'parti'; did you mean party?"),
+        ("groups: [party]", "groups: [parti]", ":29: retention.0.groups.0: unknown group 'parti'; did you mean party?"),
         ("groups: [party]", "groups: []", "retention.0.groups"),
-        ("law: 某规定, article: 第二条", "article: 第二条", ":26: retention.1.law: is missing"),
+        ("law: 某规定, article: 第二条", "article: 第二条", ":30: retention.1.law: is missing"),
         ('{in: ["1"]}}', '{in: ["7"]}}', "retention.0.when.type_of.in.0: unknown code '7'"),
         ("type_of: {in", "number: {in", "number is of type id_number"),
         ("type_of: {in: [\"1\"]}", "name: {present: true}", "name stands in group party; count by open fields"),
         ("from: sold_at", "from: hidden_on", "hidden_on stands in group party; count by open fields"),
         ("reason: court", "why: court", "retention.1.why: unknown key"),
-        (RETENTION, "retention: 5 years\n", ":24: retention: expected a list of rules"),
-        (RETENTION, "retention: []\n", ":24: retention: expected a list of rules"),
+        (RETENTION, "retention: 5 years\n", ":28: retention: expected a list of rules"),
+        (RETENTION, "retention: []\n", ":28: retention: expected a list of rules"),
     ],
 )
 def test_a_retention_that_makes_no_sense_is_told_with_its_line(tmp_path: Path, old: str, new: str, told: str) -> None:
