@@ -248,6 +248,33 @@ class Records:
             "provenance": self._provenance(now, check=check),
         }  # fmt: skip
 
+    def sides(self, account: Account, refs: Sequence[tuple[str, str, str]]) -> list[dict[str, Any]]:
+        """Records (origin, kind, id) next to each other: of each field its label and what each record says, None where it says
+        nothing or this account is not shown it, and whether all that are shown say the same.
+
+        Only records of one kind stand beside each other; each look at sealed groups is noted.
+        """
+        seen: list[Seen | None] = []
+        for origin, name, id in refs:
+            known = self._store.known(origin, name, [id]).get(id)
+            now = self._cut(account, self._held(known.number)) if known else None
+            if now is not None and now.groups:
+                self._look(account, "look", f"{name} {origin} {id}", now.groups, "difference")
+            seen.append(now)
+        names = {name for _, name, _ in refs}
+        kind = self._kinds.get(names.pop()) if len(names) == 1 else None
+        if kind is None or not any(seen):
+            return []
+        rows = []
+        for field in kind.fields.values():
+            values = [_shown(kind, now, field.name) if now else None for now in seen]
+            told = [value for value in values if value is not None]
+            if told:
+                texts = [None if value is None else words(kind, field, value) for value in values]
+                same = all(value == told[0] for value in told)
+                rows.append({"name": field.name, "label": field.label, "texts": texts, "differs": not same})
+        return rows
+
     def _find(self, account: Account, kind: str, origin: str, id: str) -> tuple[str, Known | None]:
         """The kind in full, and where the record stands; None for one erased as a whole."""
         for name in sorted((each for each in self._kinds if kind in (each, each.split("/")[0])), reverse=True):
@@ -393,6 +420,12 @@ def words(kind: Kind, field: Field, value: Any) -> dict[str, str]:
                 "en": "; ".join(f"{part.label['en']}: {text['en']}" for part, text in parts)}  # fmt: skip
     named = kind.codes[field.table].get(str(value)) if field.table else None
     return {"zh": f"{named['zh']}（{value}）", "en": f"{named['en']} ({value})"} if named else dict.fromkeys(_SEP, str(value))
+
+
+def _shown(kind: Kind, seen: Seen, name: str) -> Any:
+    """A field's value as it is shown: in full where its group is, else by a mask of it, else None."""
+    homes = [kind.fields[name].group, *(group for group in kind.masks if group in seen.fields)]
+    return next((seen.fields[home][name] for home in homes if name in seen.fields.get(home, {})), None)
 
 
 def _fields(seen: Seen, home: str) -> Mapping[str, Any] | None:

@@ -16,6 +16,8 @@ from hub.errors import HubError, NotFound
 from hub.reconcile.worklist import SEVERITIES, Difference
 from hub.web.page import frame, mine, page, rooms, sheet
 
+MOST_SIDES = 4
+"""Records that stand beside each other; of more there are links."""
 FILTERS = ("agreement", "severity", "type", "origin", "state", "assigned")
 _OF: dict[str, Callable[[Difference], Iterable[str]]] = {
     "agreement": lambda row: (row.agreement,),
@@ -88,12 +90,28 @@ def _one(identity: str) -> flask.Response:
     queue = [each.identity for each in work.rows(mine().agreements) if _fits(each, _asked())]
     place = queue.index(row.identity) if row.identity in queue else -1
     choices, reasons = work.choices(row)
+    refs = [(ref.origin, ref.kind, ref.id) for ref in row.refs[:MOST_SIDES] if ref.rev]
+    records = rooms().records
+    sides = records.sides(mine(), refs) if records and refs else []
     return page(
-        "difference.html", frame(), work=work, d=work.told(row), row=row, history=work.history(row), may_work=may_work,
-        choices=choices, reasons=reasons, basis=basis_of(row), asked=_asked(), place=place + 1, queue=len(queue),
+        "difference.html",
+        frame(),
+        work=work,
+        d=work.told(row),
+        row=row,
+        history=work.history(row),
+        may_work=may_work,
+        sides=sides,
+        refs=refs,
+        choices=choices,
+        reasons=reasons,
+        basis=basis_of(row),
+        asked=_asked(),
+        place=place + 1,
+        queue=len(queue),
         before=queue[place - 1] if place > 0 else None,
         after=queue[place + 1] if 0 <= place < len(queue) - 1 else None,
-    )  # fmt: skip
+    )
 
 
 def _decide(identity: str) -> flask.Response:

@@ -233,6 +233,11 @@ WORDS: dict[str, tuple[str, str]] = {
     "side_a": ("甲方", "Side A"),
     "side_b": ("乙方", "Side B"),
     "revision": ("第 {n} 版", "revision {n}"),
+    "sides": ("并列对照", "Side by side"),
+    "sides_help": (
+        "各方记录的现行版本，不一致的字段已标出；“–”表示未填或按协议不向您提供。",
+        "What each record says now; fields that differ are marked. “–”: empty, or not shared with you.",
+    ),
     "points": ("比对依据", "How it was compared"),
     "point_field": ("字段或指标", "Field or measure"),
     "point_verdict": ("结果", "Verdict"),

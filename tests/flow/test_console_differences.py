@@ -9,6 +9,7 @@ from city_parts import FILES, WEB, Town, row
 from console_parts import PASSWORD, form_of, signed_in
 from flask.testing import FlaskClient
 
+from hub.reconcile.worklist import Finding, Ref, fresh
 from hub.web.differences import FILTERS
 
 HOST = {"headers": {"Host": "127.0.0.1"}}
@@ -132,3 +133,36 @@ def basis_in(page: str) -> str:
     found = re.search(r'name="basis" value="([0-9a-f]{16})"', page)
     assert found
     return found[1]
+
+
+def test_both_sides_stand_beside_each_other_as_far_as_the_account_may_see(tmp_path: Any) -> None:
+    with Town(tmp_path) as made:
+        made.drop(row(1, fee=20))
+        made.pull()
+        made.web.put(1)
+        made.pull(WEB)
+        series = {each.origin: each.kind for each in made.store.series() if each.origin in (FILES, WEB)}
+        (kind,) = set(series.values())
+        ids = {origin: next(id for id, _ in made.store.walk(origin, kind)) for origin in series}
+        refs = tuple(Ref(origin, kind, ids[origin], 1) for origin in (FILES, WEB))
+        with made.store.transaction():
+            made.store.put_differences([fresh("pair", Finding("records_disagree", refs, "medium"), "2026-11-23")], [])
+        add = made.hub.accounts.add
+        add("both", PASSWORD, "viewer", jurisdictions=(FILES, WEB), who="test")
+        add("nobody.s", PASSWORD, "viewer", who="test")
+        (found,) = made.store.differences()
+        pages = {}
+        for name in ("both", "nobody.s"):
+            client = signed_in(made.hub.web().test_client(), name, **HOST)
+            pages[name] = client.get(f"/differences/{found.identity}?lang=zh", **HOST).text
+            assert "并列对照" in pages[name] and all(f"/{ids[origin]}" in pages[name] for origin in ids)
+        sides = made.hub.records.sides(made.hub.accounts.find("both"), [(ref.origin, ref.kind, ref.id) for ref in refs])
+        assert any(field["differs"] for field in sides) and pages["both"].count('class="s-late differs"') == sum(
+            field["differs"] for field in sides
+        )
+        sealed = {name for name, field in made.settings.kinds[kind].fields.items() if not field.is_open}
+        assert sealed & {field["name"] for field in sides}
+        blind = made.hub.records.sides(made.hub.accounts.find("nobody.s"), [(ref.origin, ref.kind, ref.id) for ref in refs])
+        assert blind and not sealed & {field["name"] for field in blind}
+        looks = made.hub.accounts.journal(50, what="look")
+        assert {each.who for each in looks} == {"both"} and all("difference" in each.detail for each in looks)
