@@ -7,16 +7,49 @@ What a partner gains it is told to pull again (`reissue`); what it loses has `en
 from collections.abc import Mapping
 from datetime import date
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
 from hub import record
-from hub.framework import HUB, Change, Framework, diff, from_texts
+from hub.framework import HUB, Change, Framework, diff, diff_lines, from_texts
 from hub.intake import Draft, Issuer
 from hub.kinds import Kind
 from hub.store.base import Store
 
 KIND = "framework/1"
 _ANNOUNCED = "framework announced on"
+
+
+class Version(NamedTuple):
+    """An agreement as it was announced: which revision, when, in which entry, and what it changed for whom, in words."""
+
+    rev: int
+    at: str
+    entry: int
+    changes: dict[str, list[str]]
+
+
+def versions(store: Store, kind: Kind, agreement: str, on: date) -> list[Version]:
+    """What was announced of an agreement, newest first; each held against the one before it as both read on a day."""
+    found: list[tuple[record.Record, bytes, int]] = []
+    for id, known in store.walk(HUB, kind.name):
+        for number in sorted({*store.revisions(HUB, kind.name, id), known.number}):
+            (held,) = store.leaves(number, 1)
+            told = record.parse(held.raw) if held.raw is not None else None
+            if told is None or (told.op == "put" and told.open["agreement"] != agreement):
+                break
+            groups, _ = record.reveal(told, held.disclosures.values())
+            entry = store.entry_of(number)
+            text = groups["terms"]["text"].encode() if told.op == "put" else b""
+            found.append((told, text, entry.index if entry else 0))
+    read = [from_texts({agreement: text} if text else {}) for _, text, _ in found]
+    told_all = []
+    for n, (told, _, index) in enumerate(found):
+        before = read[n - 1] if n else from_texts({})
+        changes = diff(before, read[n], on)
+        names = read[n] if read[n].members else before
+        lines = {lang: diff_lines(changes, names, lang) for lang in ("zh", "en")}
+        told_all.append(Version(told.rev, told.at, index, lines))
+    return told_all[::-1]
 
 
 def texts_on_ledger(store: Store, kind: Kind) -> dict[str, bytes]:

@@ -27,7 +27,7 @@ from adapters.declaration import Declaration
 from hub import audit, backup, batch, keys, note, pins, web
 from hub.accounts import Accounts
 from hub.announce import KIND as FRAMEWORK_KIND
-from hub.announce import announce
+from hub.announce import Version, announce, versions
 from hub.backup import RESTORED
 from hub.batch import Chain
 from hub.book import Book
@@ -270,6 +270,11 @@ class Hub:
         )  # fmt: skip
         for origin in [HUB, *self.custodial()]:
             self.issuer(origin)
+
+    def versions(self, agreement: str) -> list[Version]:
+        """What was announced of an agreement, newest first."""
+        self.searching.catch_up()
+        return versions(self.store, self.settings.kinds[FRAMEWORK_KIND], agreement, self.now().date())
 
     def announce(self) -> None:
         """Put the framework in force on the ledger; only who serves does, so that a command beside it changes nothing."""
@@ -578,9 +583,10 @@ class Hub:
         rooms = Rooms(
             self.status.frame, self.status, self.healthy, self.reports, self.accounts, self.worklist,
             book=Book(self.ledger, self.desk.witnessing.state, self.trust_file, lambda: self.framework, self.url),
-            framework=lambda: self.framework, kinds=self.settings.kinds, jurisdictions=self.jurisdictions,
-            records=self.records, provider=asked, is_open=self.demo or self.settings.hub.status_page == "everybody",
-            tiles_open=tiles_open, secure=self.url.startswith("https://"),
+            framework=lambda: self.framework, versions=self.versions, kinds=self.settings.kinds,
+            jurisdictions=self.jurisdictions, records=self.records, provider=asked,
+            is_open=self.demo or self.settings.hub.status_page == "everybody", tiles_open=tiles_open,
+            secure=self.url.startswith("https://"),
         )  # fmt: skip
         return web.create_app(self._desk_for_web(), gate, self.status, tiles_open=tiles_open, console=rooms)
 

@@ -18,6 +18,7 @@ from hub.intake import Draft, Issuer, stamp
 from hub.kinds import Kind
 from hub.reconcile import worklist
 from hub.reconcile.deadlines import Rule, rule_named, told_by_rule
+from hub.reconcile.findings import MARK
 from hub.reconcile.types import Told
 from hub.reconcile.worklist import SEVERITIES, Difference, Event
 from hub.store.base import Store
@@ -175,7 +176,8 @@ class Worklist:
     def field_label(self, row: Difference, field: str) -> Mapping[str, str] | None:
         """What a field that was compared is called; None where it is a measure and no field."""
         kinds = (self._kinds[ref.kind] for ref in row.refs if ref.kind in self._kinds)
-        found = next((kind.fields[field] for kind in kinds if field in kind.fields), None)
+        name = field.removesuffix(MARK)
+        found = next((kind.fields[name] for kind in kinds if name in kind.fields), None)
         return found.label if found else None
 
     def rule_label(self, name: str) -> Mapping[str, str] | None:

@@ -48,9 +48,10 @@ def _agreement(name: str) -> flask.Response:
         for to in codes
         if origin != to
     }
+    versions = rooms().versions
     return page(
-        "agreement.html", now, a=found, known=known, codes=codes, today=today, given=given,
-        kinds=rooms().kinds, whom=_whom(known, said), group=_group(rooms().kinds, said),
+        "agreement.html", now, a=found, versions=versions(name) if versions else [], known=known, codes=codes,
+        today=today, given=given, kinds=rooms().kinds, whom=_whom(known, said), group=_group(rooms().kinds, said),
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import flask
 
 from hub.accounts import Accounts
+from hub.announce import Version
 from hub.book import Book
 from hub.decisions import Worklist
 from hub.framework import Framework
@@ -60,6 +61,7 @@ class Rooms:
     worklist: Worklist | None = None
     book: Book | None = None
     framework: Callable[[], Framework] | None = None
+    versions: Callable[[str], list[Version]] | None = None
     kinds: Mapping[str, Kind] = field(default_factory=dict)
     provider: Provider | None = None
     jurisdictions: JurisdictionsLike | None = None

@@ -238,6 +238,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "各方记录的现行版本，不一致的字段已标出；“–”表示未填或按协议不向您提供。",
         "What each record says now; fields that differ are marked. “–”: empty, or not shared with you.",
     ),
+    "by_mark": ("{field}（加密比对，不显示）", "{field} (compared as a keyed mark, never shown)"),
     "points": ("比对依据", "How it was compared"),
     "point_field": ("字段或指标", "Field or measure"),
     "point_verdict": ("结果", "Verdict"),
@@ -328,6 +329,13 @@ WORDS: dict[str, tuple[str, str]] = {
     "whom_tier": ("{tier}成员", "members of tier {tier}"),
     "whom_codes": ("{names}", "{names}"),
     "whom_except": ("除{names}外", "all but {names}"),
+    "versions_n": ("{n} 个版本", "{n} versions"),
+    "versions_help": (
+        "账本上公布过的各版本，新的在前；每版列出谁多得（+）或少得（-）哪些内容。",
+        "Each version as it was announced on the ledger, newest first, with who gained (+) or lost (-) which groups.",
+    ),
+    "version_same": ("共享内容没有变化。", "Nobody gained or lost anything."),
+    "version_changes": ("{n} 处变化", "{n} changes"),
     "given": ("今天谁得到{kind}的哪些内容", "{kind}: who receives what today"),
     "given_help": (
         "行为提供方，列为接收方；由框架按当日计算，与对外提供时所用的规则相同。不含仅限双方往来的函件内容。",

@@ -10,7 +10,7 @@ from hub_parts import KINDS, bodies, rig
 from hub import app, audit, record
 from hub.announce import texts_on_ledger
 from hub.errors import ConfigError
-from hub.framework import from_texts
+from hub.framework import diff, diff_lines, from_texts
 
 A, B, C = "330483", "330521", "330503"
 CHANGXING, GUANGDE = "330522", "341882"
@@ -266,3 +266,27 @@ def test_another_custody_than_the_ledgers_is_refused_at_the_start(tmp_path):
         with pytest.raises(ConfigError) as caught:
             app.Hub(changed, made.folder / "hub", made.ring, port=made.port, now=made.clock, first_keys=others)
         assert f"members.{A}" in str(caught.value)
+
+
+def test_each_version_says_who_gained_and_who_lost(tmp_path):
+    with rig(tmp_path, pullers=(C,)) as made:
+        made.restart((CASES, WIDER))
+        newest, *older = made.hub.versions("jiahu")
+        assert [newest.rev, *(each.rev for each in older)] == [2, 1]
+        framework = made.hub.framework
+        wider = [each for each in diff(older_framework(made), framework, made.hub.now().date()) if each.agreement == "jiahu"]
+        assert wider and newest.changes["en"] == diff_lines(wider, framework, "en")
+        assert all("+identity +party" in line for line in newest.changes["zh"])
+        assert older[0].changes["zh"] and all(" -" not in line for line in older[0].changes["zh"])
+        assert made.hub.store.entry(newest.entry).origin == "hub" and made.hub.versions("none") == []
+
+
+def older_framework(made):
+    """The framework before the last announcement, from its record's first revision."""
+    store, kind = made.hub.store, made.hub.settings.kinds["framework/1"]
+    texts = {}
+    for id, _ in store.walk("hub", kind.name):
+        (held,) = store.leaves(store.revisions("hub", kind.name, id)[0], 1)
+        groups, _ = record.reveal(record.parse(held.raw), held.disclosures.values())
+        texts[record.parse(held.raw).open["agreement"]] = groups["terms"]["text"].encode()
+    return from_texts(texts)
