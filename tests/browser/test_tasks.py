@@ -1,5 +1,6 @@
 """What coordinators do, from the login to the decision, in a real browser on the demo's real hub."""
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +11,8 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from hub import demo as demonstration
+from hub.evidence import check
+from hub.record import parse, reveal
 from hub.settings import load
 
 ROOT = Path(__file__).parents[2]
@@ -69,10 +72,12 @@ def pages_of(demo: Any) -> dict[str, str]:
     """Each page of the console by name; the parts in its address are of the demo."""
     (night, *_) = demo.hub.store.nights("jiahu", 1)
     pair = next(each for each in demo.hub.store.differences() if len(each.refs) == 2)
+    id, _ = next(demo.hub.store.walk("330483", "case/1"))
     return {
         "overview": "/", "differences": "/differences", "difference": f"/differences/{pair.identity}", "nights": "/nights",
         "night": f"/nights/jiahu/{night.night}", "agreements": "/agreements", "agreement": "/agreements/jiahu",
-        "ledger": "/ledger", "journal": "/journal",
+        "ledger": "/ledger", "journal": "/journal", "records": "/records?kind=case/1&page=1",
+        "record": f"/records/case/330483/{id}", "jurisdiction": "/jurisdictions/330483",
     }  # fmt: skip
 
 
@@ -146,6 +151,23 @@ def test_a_difference_is_decided_by_keyboard_alone(demo: Any, visit: Visit) -> N
     page.keyboard.press("Enter")
     expect(page.locator(".told")).to_contain_text("已签名入账")
     assert demo.hub.store.difference(row.identity).decision
+
+
+def test_a_record_is_found_and_its_evidence_taken_along(demo: Any, visit: Visit) -> None:
+    id, known = next(demo.hub.store.walk("330483", "case/1"))
+    (held,) = demo.hub.store.leaves(known.number, 1)
+    groups, _ = reveal(parse(held.raw), held.disclosures.values())
+    page = visit("/records")
+    page.locator("#words").fill(groups["party"]["party_name"])
+    page.locator("form.ask button").click()
+    page.locator(f'.found a[href*="{id}"]').first.click()
+    page.get_by_role("link", name="现在核验").click()
+    expect(page.get_by_role("status")).to_contain_text("均相符")
+    with page.expect_download() as waiting:
+        page.get_by_role("link", name="下载证据文件").click()
+    bundle = json.loads(Path(waiting.value.path()).read_text())
+    shown, _ = check(bundle, demo.hub.trust_file())
+    assert shown["party_name"] == groups["party"]["party_name"]
 
 
 def test_a_report_is_downloaded(demo: Any, visit: Visit) -> None:

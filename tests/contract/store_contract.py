@@ -11,7 +11,21 @@ from hub.merkle import leaf_hash
 from hub.note import parse_vkey
 from hub.reconcile.worklist import Difference, Event, Point, Ref
 from hub.record import Leaf, Withheld
-from hub.store.base import Acked, Attached, Entry, Erased, Known, Listed, Pause, Pull, Quarantined, Version
+from hub.store.base import (
+    Account,
+    Acked,
+    Attached,
+    Entry,
+    Erased,
+    Known,
+    Listed,
+    Noted,
+    Pause,
+    Pull,
+    Quarantined,
+    Session,
+    Version,
+)
 
 VKEY = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
 
@@ -479,6 +493,56 @@ class StoreContract:
         assert list(store.leaves(first, 20)) == [] and store.entries(0, 9) == [mended]
         assert [held.raw for held in store.leaves(second, 20)] == [each.raw for each in leaves[20:]]
         assert [held.raw for held in store.leaves(again, 20)] == [each.raw for each in leaves[:20]]
+
+    def test_an_account_is_kept_whole_and_replaced_by_name(self, store, tmp_path):
+        made = Account("li.na", "李娜", "viewer", ("a", "b"), ("330483",), "hash", False, 3, 99, "t")
+        with store.transaction():
+            store.put_account(made)
+            store.put_account(Account("an", "", "administrator"))
+        store = self.again(store, tmp_path)
+        assert store.account("li.na") == made and store.account("nobody") is None
+        with store.transaction():
+            store.put_account(replace(made, blocked=True, agreements=()))
+        assert [each.name for each in store.accounts()] == ["an", "li.na"]
+        assert store.account("li.na") == replace(made, blocked=True, agreements=())
+        store.close()
+
+    def test_sessions_end_one_by_one_by_account_by_age_or_all(self, store):
+        def put(*marks):
+            with store.transaction():
+                for n, mark in enumerate(marks):
+                    store.put_session(Session(mark, "a" if n % 2 else "b", f"2026-01-0{n + 1}", "s"))
+
+        def left():
+            return [mark for mark in "wxyz" if store.session(mark)]
+
+        for how, kept in (({"mark": "x"}, "wyz"), ({"account": "a"}, "wy"), ({"before": "2026-01-03"}, "yz"), ({}, "")):
+            put(*"wxyz")
+            with store.transaction():
+                store.drop_sessions(**how)
+            assert left() == list(kept), how
+        put("w")
+        with store.transaction():
+            store.put_session(replace(store.session("w"), seen="later"))
+        assert store.session("w") == Session("w", "b", "2026-01-01", "later")
+
+    def test_the_journal_is_read_newest_first_in_parts(self, store):
+        with store.transaction():
+            for n in range(5):
+                store.note(Noted(f"t{n}", "ab"[n % 2], "look", f"record {n % 3}", "facts"))
+        whole = store.notes(9)
+        assert [each.at for each in whole] == ["t4", "t3", "t2", "t1", "t0"] and whole[0].detail == "facts"
+        assert store.notes(2) == whole[:2] and store.notes(9, whole[1].number) == whole[2:]
+        assert [each.at for each in store.notes(9, who="a")] == ["t4", "t2", "t0"]
+        assert [each.at for each in store.notes(9, who="a", about="record 1")] == ["t4"]
+        assert store.notes(9, what="other") == []
+
+    def test_nights_between_two_dates(self, store):
+        with store.transaction():
+            for day in ("2026-10-31", "2026-11-01", "2026-11-30", "2026-12-01"):
+                store.claim_night("a", day, "t", 0, 9)
+            store.claim_night("b", "2026-11-05", "t", 0, 9)
+        assert [each.night for each in store.nights_between("a", "2026-11-01", "2026-11-30")] == ["2026-11-30", "2026-11-01"]
 
     def test_its_own_check_is_quiet_on_a_sound_store(self, store):
         assert store.check() == []
