@@ -8,7 +8,7 @@ from hub.accounts import sees
 from hub.errors import NotFound
 from hub.framework import Framework, Selector
 from hub.kinds import Kind
-from hub.web.page import frame, mine, page, rooms, words
+from hub.web.page import frame, mine, page, rooms, there, words
 from hub.web.words import Words
 
 
@@ -19,10 +19,7 @@ def pages(console: flask.Blueprint) -> None:
 
 
 def _framework() -> Framework:
-    found = rooms().framework
-    if found is None:
-        flask.abort(404)
-    return found()
+    return there(rooms().framework)()
 
 
 def _agreements() -> flask.Response:

@@ -14,7 +14,7 @@ from hub.accounts import works_for
 from hub.decisions import MOVED, Worklist, basis_of
 from hub.errors import HubError, NotFound
 from hub.reconcile.worklist import SEVERITIES, Difference
-from hub.web.page import frame, mine, page, rooms, sheet
+from hub.web.page import frame, mine, page, rooms, sheet, there
 
 MOST_SIDES = 4
 """Records that stand beside each other; of more there are links."""
@@ -38,10 +38,7 @@ def pages(console: flask.Blueprint) -> None:
 
 
 def _work() -> Worklist:
-    found = rooms().worklist
-    if found is None:
-        flask.abort(404)
-    return found
+    return there(rooms().worklist)
 
 
 def _asked() -> dict[str, str]:

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import flask
 
-from hub.web.page import JurisdictionsLike, frame, mine, page, rooms, sheet, words
+from hub.web.page import JurisdictionsLike, frame, mine, page, rooms, sheet, there, words
 from hub.web.words import Words
 
 
@@ -20,10 +20,7 @@ def pages(console: flask.Blueprint) -> None:
 
 
 def _room() -> JurisdictionsLike:
-    held = rooms().jurisdictions
-    if held is None:
-        flask.abort(404)
-    return held
+    return there(rooms().jurisdictions)
 
 
 def _jurisdiction(code: str) -> flask.Response:

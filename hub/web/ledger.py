@@ -3,7 +3,7 @@
 import flask
 
 from hub.book import Book
-from hub.web.page import ROWS, frame, page, rooms
+from hub.web.page import ROWS, frame, page, rooms, there
 
 
 def pages(console: flask.Blueprint) -> None:
@@ -13,10 +13,7 @@ def pages(console: flask.Blueprint) -> None:
 
 
 def _book() -> Book:
-    found = rooms().book
-    if found is None:
-        flask.abort(404)
-    return found
+    return there(rooms().book)
 
 
 def _ledger() -> flask.Response:

@@ -8,7 +8,7 @@ import flask
 from hub.accounts import sees
 from hub.errors import NotFound
 from hub.reports import csv_of, table, xlsx_of
-from hub.web.page import ReportsLike, frame, language, mine, page, rooms, status, words
+from hub.web.page import ReportsLike, frame, language, mine, page, rooms, status, there, words
 
 _TYPES = {
     "csv": "text/csv; charset=utf-8",
@@ -24,10 +24,7 @@ def pages(console: flask.Blueprint) -> None:
 
 
 def _reports() -> ReportsLike:
-    found = rooms().reports
-    if found is None:
-        flask.abort(404)
-    return found
+    return there(rooms().reports)
 
 
 def _nights() -> flask.Response:

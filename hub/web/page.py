@@ -6,7 +6,7 @@ Rule 1. The one cookie here holds a language. Rule 2. A list is shown whole, or 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import flask
 
@@ -22,6 +22,7 @@ from hub.store.base import Account, Night
 from hub.web.words import LANGUAGES, Words, look
 
 LANGUAGE = "lang"
+Room = TypeVar("Room")
 ROWS = 50
 
 
@@ -75,6 +76,13 @@ def rooms() -> Rooms:
     """The rooms behind the application that answers now."""
     found: Rooms = flask.current_app.extensions["console"]
     return found
+
+
+def there(room: Room | None) -> Room:
+    """A room that this hub has; one that it has not is no page."""
+    if room is None:
+        flask.abort(404)
+    return room
 
 
 def me() -> Account | None:

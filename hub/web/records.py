@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from hub.records import Records
 from hub.searching import Asked
-from hub.web.page import frame, mine, page, rooms
+from hub.web.page import frame, mine, page, rooms, there
 
 _SAFE = ("kind", "origin", "since", "until")
 ASKED = "q"
@@ -27,10 +27,7 @@ def pages(console: flask.Blueprint) -> None:
 
 
 def _room() -> Records:
-    room = rooms().records
-    if room is None:
-        flask.abort(404)
-    return room
+    return there(rooms().records)
 
 
 def _records() -> flask.Response:

@@ -191,10 +191,6 @@ WORDS: dict[str, tuple[str, str]] = {
     "skip_main": ("跳到正文", "Skip to the content"),
     "nav_overview": ("总览", "Overview"),
     "nav_journal": ("日志", "Journal"),
-    "sheets": ("分页", "Pages of the list"),
-    "sheet_before": ("上一页", "Previous page"),
-    "sheet_after": ("下一页", "Next page"),
-    "sheet_of": ("第 {n} / {of} 页，共 {total} 条", "Page {n} of {of}, {total} in all"),
     # the worklist
     "nav_differences": ("差异", "Differences"),
     "filters": ("筛选", "Filters"),
@@ -477,9 +473,6 @@ WORDS: dict[str, tuple[str, str]] = {
         "Rows in quarantine are not stored; they are tried again once the source or its declaration is mended. "
         "Of a value at fault only its ends are shown, of a short one nothing.",
     ),
-    "sheet": ("第 {n} / {last} 页", "Page {n} of {last}"),
-    "earlier_sheet": ("上一页", "Previous"),
-    "next_sheet": ("下一页", "Next"),
     "row": ("数据行", "Row"),
     "field": ("字段", "Field"),
     "why": ("原因", "Why"),
