@@ -112,6 +112,10 @@ class Accounts:
 
     def enter(self, name: str, password: str) -> str:
         """The token of a new session; KeyRefused where name and password do not fit, or the account waits or is blocked."""
+        return self.admit(self.recognise(name, password).name)
+
+    def recognise(self, name: str, password: str) -> Account:
+        """The account of this name and password; KeyRefused where they do not fit, or it waits or is blocked."""
         account = self._store.account(name) if _name(name) else None
         seconds = int(self._now().timestamp())
         if account is not None and account.wait_until > seconds:
@@ -122,7 +126,7 @@ class Accounts:
         if account is None or not fits or account.blocked:
             self._refused(account, seconds)
             raise KeyRefused("name and password do not fit", mend="try again, or ask your administrator")
-        return self.admit(name)
+        return account
 
     def _refused(self, account: Account | None, seconds: int) -> None:
         with self._store.transaction():

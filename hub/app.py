@@ -701,7 +701,9 @@ def bind(host: str, port: int) -> socket.socket:
 class Server:
     """waitress in a thread, and the scheduler's tick; `stop` ends both cleanly."""
 
-    def __init__(self, app: Flask, bound: socket.socket, tick: Callable[[], None] | None) -> None:
+    def __init__(self, app: Flask, bound: socket.socket, tick: Callable[[], None] | None, *, proxied: bool = False) -> None:
+        """`proxied`: a TLS proxy on this machine stands before it, and says from where it was asked (X-Forwarded-For)."""
+        trusted = {"trusted_proxy": "127.0.0.1", "trusted_proxy_headers": {"x-forwarded-for"}} if proxied else {}
         self._channels: dict[int, Any] = {}
         self._server = create_server(
             app, sockets=[bound], threads=THREADS, ident=None, map=self._channels,
@@ -709,7 +711,7 @@ class Server:
             max_request_body_size=web.MAX_BODY + (1 << 20),
             # Bodies hold disclosures: they stay in memory and never become temporary files.
             inbuf_overflow=16 << 20, outbuf_overflow=64 << 20, recv_bytes=1 << 18,
-            channel_timeout=60, clear_untrusted_proxy_headers=True, expose_tracebacks=False,
+            channel_timeout=60, clear_untrusted_proxy_headers=True, expose_tracebacks=False, **trusted,
         )  # fmt: skip
         self._thread = threading.Thread(target=self._server.run, name="web", daemon=True)
         self._scheduler = BackgroundScheduler(timezone="Asia/Shanghai") if tick else None

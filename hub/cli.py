@@ -221,7 +221,7 @@ def serve(host: str | None, port: int | None, data: Path | None, config: Path) -
     hub = start_hub(settings, port=bound.getsockname()[1])
     hub.announce()
     hub.workshop.warm()
-    server = app.Server(hub.web(), bound, hub.tick)
+    server = app.Server(hub.web(), bound, hub.tick, proxied=hub.url.startswith("https://"))
     server.start()
     err.print(
         f"{hub.url}/ — pulls {len(hub.sources())} jurisdictions, ledger of {hub.store.size()} entries (Ctrl-C stops)"

@@ -13,6 +13,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from hub import accounts
 from hub.errors import HubError, KeyRefused, NotFound
+from hub.store.base import Account
 from hub.web.page import frame, me, page, rooms
 
 EVERYBODY, OPENED = "everybody", "opened"
@@ -79,6 +80,8 @@ def _admit() -> flask.Response | AnyResponse | None:
     right = RIGHTS.get((flask.request.endpoint or "").removeprefix("console."))
     held, token = rooms().accounts, flask.request.cookies.get(session_cookie(), "")
     flask.g.account = held.session(token) if held and token else None
+    if flask.g.account is None and flask.request.authorization and right == OPENED:
+        flask.g.account = _by_password()
     flask.g.token = token if flask.g.account else ""
     flask.g.is_coordinator = _may(COORDINATOR)
     if right is None:
@@ -97,6 +100,17 @@ def _nav() -> list[str]:
     if me() is None and not rooms().is_open:
         return []
     return [name for name in MENU if RIGHTS[name] == OPENED or _may(RIGHTS[name])]
+
+
+def _by_password() -> Account | None:
+    """Who asks for a page of figures by name and password with each request, as monitors do (RFC 7617)."""
+    held, given = rooms().accounts, flask.request.authorization
+    if held is None or given is None or given.type != "basic":
+        return None
+    try:
+        return held.recognise(given.username or "", given.password or "")
+    except KeyRefused:
+        flask.abort(401)
 
 
 def _may(role: str) -> bool:
@@ -213,8 +227,8 @@ def _cookie(reply: flask.Response, name: str, value: str) -> None:
 
 def _go(where: str) -> flask.Response:
     """To a page of this console, never to another host."""
-    # One slash only: `//host` and `/\\host` are other hosts to a browser.
-    inside = where.startswith("/") and not where.startswith(("//", "/\\"))
+    # One slash only: `//host` and `/\\host` are other hosts to a browser, also with a tab between, which it passes over.
+    inside = where.startswith("/") and not where.startswith(("//", "/\\")) and where.isprintable()
     return flask.make_response(flask.redirect(where if inside else flask.url_for("console.overview"), 303))
 
 

@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from console_parts import PASSWORD, console_app, form_of, people, signed_in
 from console_states import NOW, STATES, Reports
 from flask import Flask
 
 from hub.accounts import FREE_TRIES, IDLE, LONGEST, Accounts
+from hub.app import Server, bind
 from hub.web.doors import RIGHTS
 
 
@@ -147,7 +149,7 @@ def test_logins_from_one_address_are_limited(app: Flask) -> None:
     assert codes == [401] * 20 + [429]
 
 
-@pytest.mark.parametrize("where", ["//evil.example/x", "https://evil.example", "/\\evil.example", "javascript:alert(1)", ""])
+@pytest.mark.parametrize("where", ["//evil.example/x", "/\t/evil.example", "/\x00",  "https://evil.example", "/\\evil.example", "javascript:alert(1)", ""])
 def test_a_login_leads_to_this_console_alone(app: Flask, where: str) -> None:
     client = app.test_client()
     form = form_of(client.get("/login").text)
@@ -182,6 +184,38 @@ def test_the_form_of_another_session_is_refused(app: Flask) -> None:
     one, other = signed_in(app.test_client(), "viewer"), signed_in(app.test_client(), "coordinator")
     assert one.post("/logout", data={"form": form_of(other.get("/").text)}).status_code == 403
     assert one.get("/").status_code == 200
+
+
+def test_a_monitor_asks_for_figures_by_name_and_password(app: Flask, held: Accounts) -> None:
+    client = app.test_client()
+    assert client.get("/metrics", auth=("viewer", PASSWORD)).status_code == 200
+    assert client.get("/status.json", auth=("viewer", PASSWORD)).status_code == 200
+    assert client.get("/metrics", auth=("viewer", "wrong")).status_code == 401
+    assert held.find("viewer").failures == 1
+    # Nothing else opens so, and no session begins.
+    assert client.get(NIGHT, auth=("viewer", PASSWORD), headers={"Accept": "text/html"}).status_code == 302
+    assert client.get_cookie("crossregion") is None
+    held.change("viewer", "operator", blocked=True)
+    assert client.get("/metrics", auth=("viewer", PASSWORD)).status_code == 401
+
+
+def test_behind_a_proxy_tries_are_counted_by_where_they_come_from(app: Flask) -> None:
+    bound = bind("127.0.0.1", 0)
+    url = f"http://127.0.0.1:{bound.getsockname()[1]}/login"
+    server = Server(app, bound, None, proxied=True)
+    server.start()
+
+    def tries(address: str, n: int) -> list[int]:
+        with requests.Session() as session:
+            session.headers["X-Forwarded-For"] = address
+            data = {"form": form_of(session.get(url, timeout=30).text), "name": "viewer", "password": "wrong"}
+            return [session.post(url, data=data, timeout=30).status_code for _ in range(n)]
+
+    try:
+        assert tries("198.51.100.7", 21) == [401] * 20 + [429]
+        assert tries("198.51.100.8", 1) == [401]
+    finally:
+        server.stop()
 
 
 def test_what_a_session_saw_is_kept_by_no_cache(app: Flask) -> None:
