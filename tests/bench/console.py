@@ -41,6 +41,7 @@ def made(folder: Path, records: int, differences: int) -> tuple[app.Hub, app.Ser
     worklist(hub, ids, differences)
     nights(hub)
     hub.verify()
+    hub.searching.catch_up()
     hub.accounts.add("bench", PASSWORD, "coordinator", jurisdictions=ORIGINS, who="bench")
     return hub, app.Server(hub.web(), bound, None), ids
 
@@ -110,13 +111,15 @@ def main() -> None:
     asked = parser.parse_args()
     collect_rarely()
     with workplace() as folder:
-        hub, server, _ = made(folder, asked.records, asked.differences)
+        hub, server, ids = made(folder, asked.records, asked.differences)
         server.start()
         pair = next(each for each in hub.store.differences() if len(each.refs) == 2)
         paths = {
             "overview": "/", "status.json": "/status.json", "worklist": "/differences",
             "worklist, filtered": "/differences?severity=high", "difference": f"/differences/{pair.identity}",
             "nights": "/nights", "agreements": "/agreements", "agreement": "/agreements/jiahu", "ledger": "/ledger",
+            "records": f"/records?kind={KIND}&page=1", "records, a middle page": f"/records?kind={KIND}&page=900",
+            "record": f"/records/inspection/{ORIGINS[0]}/{ids[0]}", "jurisdiction": f"/jurisdictions/{ORIGINS[0]}",
         }  # fmt: skip
         found = measure(signed_in(hub.url), hub.url, paths, asked.rounds)
         server.stop()
@@ -126,7 +129,7 @@ def main() -> None:
         return
     print(f"{asked.records:,} records, {asked.differences} open differences, median of {asked.rounds}")
     for name, each in found.items():
-        print(f"  {name:20}{each['median_ms']:8.1f} ms   slowest {each['slowest_ms']:8.1f} ms   {each['bytes']:>8,.0f} bytes")
+        print(f"  {name:24}{each['median_ms']:8.1f} ms   slowest {each['slowest_ms']:8.1f} ms   {each['bytes']:>8,.0f} bytes")
 
 
 if __name__ == "__main__":

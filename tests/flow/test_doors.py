@@ -149,7 +149,10 @@ def test_logins_from_one_address_are_limited(app: Flask) -> None:
     assert codes == [401] * 20 + [429]
 
 
-@pytest.mark.parametrize("where", ["//evil.example/x", "/\t/evil.example", "/\x00",  "https://evil.example", "/\\evil.example", "javascript:alert(1)", ""])
+@pytest.mark.parametrize(
+    "where",
+    ["//evil.example/x", "/\t/evil.example", "/\x00", "https://evil.example", "/\\evil.example", "javascript:alert(1)", ""],
+)
 def test_a_login_leads_to_this_console_alone(app: Flask, where: str) -> None:
     client = app.test_client()
     form = form_of(client.get("/login").text)
