@@ -186,6 +186,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "hours": ("{n} 小时", "{n} h"),
     "minutes": ("{n} 分钟", "{n} min"),
     "list": ("、", ", "),
+    "each_day": ("逐日情况", "Day by day"),
     # the frame
     "menu": ("主菜单", "Menu"),
     "skip_main": ("跳到正文", "Skip to the content"),
