@@ -146,7 +146,7 @@ def test_what_is_printed_is_what_the_framework_reads(made, tmp_path, monkeypatch
     }  # fmt: skip
     lines = told.splitlines()[1:]
     member, witnesses = "\n".join(lines[:6]), "\n".join(lines[7:])
-    text = (cli.ROOT / "config" / "framework.yaml").read_text("utf-8")
+    text = (cli.base.ROOT / "config" / "framework.yaml").read_text("utf-8")
     (old,) = [line for line in text.splitlines() if line.startswith(f'  "{OWN}"')]
     (tmp_path / "framework.yaml").write_text(text.replace(old, member) + witnesses + "\n", "utf-8")
     read = parse_framework(read_yaml(tmp_path / "framework.yaml"), settings().kinds)
