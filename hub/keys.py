@@ -145,11 +145,16 @@ def write_private(path: Path, data: bytes) -> None:
         os.link(fresh, path)  # Unlike a rename, this refuses where the name is taken.
     finally:
         fresh.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
+    _sync(path.parent)
+
+
+def _sync(folder: Path) -> None:
+    """The names in a folder onto the disk."""
+    handle = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        os.fsync(handle)
     finally:
-        os.close(folder)
+        os.close(handle)
 
 
 def read_private(path: Path) -> bytes:
@@ -286,10 +291,10 @@ class KeyRing:
         else:
             # Either a call before this one came that far, or the next keys are in a safe.
             coming = self.signers(origin)
-            here = self._path("batch", origin, "following").exists()
-            expected = [to] if to else [x.vkey for x in self.signers(origin, "following")] if here else []
-            announced = batch.keys_hash(expected) if expected else None
-            if coming[0].vkey not in chain.keys or announced != chain.next:
+            # The second key is moved before the first: it may have come to its place already.
+            states = {"batch": "following", SM2_ROLE: "following" if self.has(SM2_ROLE, origin, "following") else "next"}
+            made = [self.signer(role, origin, state).vkey for role, state in states.items() if self.has(role, origin, state)]
+            if coming[0].vkey not in chain.keys or batch.keys_hash([to] if to else made) != chain.next:
                 raise KeyRefused(f"no next key of {origin}", where=str(self._folder / "next"),
                                  mend="bring the keys/next folder back from its offline storage")  # fmt: skip
         for role in (SM2_ROLE, "batch"):
@@ -314,9 +319,14 @@ class KeyRing:
         if not path.exists():
             return
         info = json.loads(read_private(path)) | {"state": new, "since": since}
-        target.unlink(missing_ok=True)
-        write_private(target, json.dumps(info, indent=1).encode())
-        path.unlink()
+        labelled = path.with_name(f".{path.name}.{new}")
+        labelled.unlink(missing_ok=True)
+        write_private(labelled, json.dumps(info, indent=1).encode())
+        # Never in two places at once, or the same call would take a key that was announced for one that comes next.
+        os.replace(labelled, path)
+        target.parent.mkdir(mode=0o700, exist_ok=True)
+        os.replace(path, target)
+        _sync(target.parent)
 
     def replace_http(self, owner: str, since: str) -> VKey:
         """Bring an owner's next HTTP key into use, the one before is put away; interrupted anywhere, the same call goes on."""
