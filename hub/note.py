@@ -82,7 +82,7 @@ def parse_vkey(text: str, *types: int) -> VKey:
     if not match or not is_name(match[1]):
         raise RecordError("not a verifier key name+id+base64", where="vkey")
     blob = unb64(match[3], None, "vkey")
-    key = VKey(match[1], blob[0], blob[1:]) if blob else VKey(match[1], 0, b"")
+    key = VKey(match[1], blob[0], blob[1:])  # base64 in its one spelling, and not empty: at least one byte.
     size = len(SM2) + sm2.POINT if key.type == PRIVATE else 32
     whole = len(key.raw) == size and (key.type != PRIVATE or key.raw.startswith(SM2))
     if key.type not in (types or (ED25519,)) or not whole or str(key) != text:

@@ -119,6 +119,15 @@ def test_a_missing_tile_is_named():
 def test_there_is_no_path_of_a_leaf_outside_the_tree(index, size):
     with pytest.raises(RecordError, match="outside the tree"):
         merkle.inclusion(ALL.read, index, size)
+    with pytest.raises(RecordError, match="outside the tree"):
+        merkle.root_from_path(LEAVES[0], index, size, merkle.path_of(0, LEAVES[:size]))
+
+
+def test_there_is_no_proof_from_a_tree_that_is_larger_or_none():
+    assert merkle.consistency(ALL.read, 0, 5) == merkle.consistency(ALL.read, 5, 5) == []
+    for old in (-1, 6):
+        with pytest.raises(RecordError, match="older tree is larger"):
+            merkle.consistency(ALL.read, old, 5)
 
 
 def test_nothing_continues_to_nothing_by_its_one_root():

@@ -5,7 +5,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hub import note
+from hub import note, sm2
 from hub.errors import HubError, KeyRefused, RecordError
 
 GO_VKEY = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
@@ -16,6 +16,8 @@ GO_NOTE = (
 
 ONE = note.signer("example.org/one", Ed25519PrivateKey.from_private_bytes(bytes(32)))
 TWO = note.signer("example.org/two", Ed25519PrivateKey.from_private_bytes(bytes([1]) * 32))
+
+_, KEY = sm2.generate(b"a passphrase for tests")
 
 
 def test_the_example_of_the_go_package_verifies():
@@ -73,6 +75,7 @@ def test_a_malformed_note_is_refused(raw):
     [
         "", "PeterNeumann+c74f20a4+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW", GO_VKEY.replace("c7", "C7"),
         GO_VKEY + "\n", "a b+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW", GO_VKEY.replace("+ARp", "+BBp"),
+        "a+00000000+=",
     ],
 )  # fmt: skip
 def test_a_malformed_vkey_is_refused(text):
@@ -95,6 +98,70 @@ def test_a_checkpoint_size_has_one_spelling(size):
 
 def test_a_checkpoint_of_another_log_or_with_an_extra_line_is_refused():
     root = note.b64(bytes(32))
-    for text in (f"other\n1\n{root}\n", f"{ONE.vkey.name}\n1\n{root}\nextra\n"):
+    own = f"{ONE.vkey.name}\n1\n{root}\n"
+    note.open_checkpoint(note.sign(own.encode(), [ONE]), ONE.vkey)
+    for text in (f"other\n1\n{root}\n", f"{own}extra\n", f"{own}\n", f"{ONE.vkey.name}\n1\n"):
         with pytest.raises(RecordError):
             note.open_checkpoint(note.sign(text.encode(), [ONE]), ONE.vkey)
+    with pytest.raises(RecordError, match="three lines"):
+        note.parse_checkpoint(own.encode() + b"x", ONE.vkey.name)
+
+
+def test_the_types_of_keys_are_those_of_the_specifications():
+    # signed-note v1.0.0: 0x01 Ed25519, 0x04 timestamped cosignatures, 0xff a type of one's own that carries its name.
+    private = Ed25519PrivateKey.from_private_bytes(bytes(32))
+    for key, type in (
+        (ONE.vkey, 1),
+        (note.signer("w.example", private, note.COSIGNATURE).vkey, 4),
+        (note.sm2_signer("c.example", KEY).vkey, 0xFF),
+    ):
+        name, id, blob = str(key).split("+", 2)
+        assert note.unb64(blob)[0] == type and key.handle == f"{name}+{id}"
+
+
+def test_a_key_of_the_private_type_verifies_by_sm2_and_of_no_other_kind():
+    key, signature = note.sm2_signer("c.example", KEY).vkey, KEY.sign(b"text\n")
+    assert key.verify(signature, b"text\n") and not key.verify(signature, b"other\n")
+    named = note.VKey(key.name, note.PRIVATE, b"another-algorithm/v1".ljust(len(note.SM2), b"\0") + KEY.point)
+    assert not named.verify(signature, b"text\n")
+
+
+def test_a_key_of_a_type_that_nobody_knows_holds_nothing():
+    # The same raw key and signature hold as Ed25519.
+    signature = ONE.private.sign(b"text\n")
+    assert note.VKey("a", note.ED25519, ONE.vkey.raw).verify(signature, b"text\n")
+    assert not note.VKey("a", 2, ONE.vkey.raw).verify(signature, b"text\n")
+
+
+def test_no_key_has_a_name_that_breaks_a_line():
+    private = Ed25519PrivateKey.from_private_bytes(bytes(32))
+    for name in ("", "a b", "a+b", "a\nb", "a\u2028b", "x" * 201):
+        with pytest.raises(RecordError, match="key name"):
+            note.signer(name, private)
+        with pytest.raises(RecordError, match="not a verifier key"):
+            note.parse_vkey(str(note.VKey(name, note.ED25519, ONE.vkey.raw)))
+    assert note.parse_vkey(str(note.signer("x" * 200, private).vkey)).name == "x" * 200
+
+
+def test_the_limits_of_a_note_are_the_last_that_are_taken():
+    line = "— a QUJDREVG\n".encode()
+    assert len(note.parse(b"t\n\n" + line * 16).lines) == 16
+    with pytest.raises(RecordError, match="more than 16"):
+        note.parse(b"t\n\n" + line * 17)
+    room = 65_535 - len(b"\n\n" + line)
+    assert len(note.parse(b"x" * room + b"\n\n" + line).text) == room + 1
+    with pytest.raises(RecordError, match="longer than 65535"):
+        note.parse(b"x" * (room + 1) + b"\n\n" + line)
+
+
+def test_a_signature_holds_a_key_id_and_at_least_one_byte():
+    assert note.parse(f"t\n\n— a {note.b64(b'idid5')}\n".encode()).lines == (note.Line("a", b"idid", b"5"),)
+    for blob in (b"idid", b"idi"):
+        with pytest.raises(RecordError, match="too short"):
+            note.parse(f"t\n\n— a {note.b64(blob)}\n".encode())
+
+
+def test_signatures_without_a_blank_line_before_or_an_end_of_line_are_no_note():
+    for raw in ("— a QUJDREVG\n", "t\n— a QUJDREVG\n", "t\n\n— a QUJDREVGx"):
+        with pytest.raises(RecordError, match="no blank line"):
+            note.parse(raw.encode())
