@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hub import batch, note
+from hub import batch, note, sm2
 from hub.batch import Batch, Chain, KeyEntry
 from hub.canonical import b64
 from hub.errors import ChainError, ForkError, GapError, KeyRefused, RecordError
@@ -249,3 +249,67 @@ def test_the_limit_on_bytes_is_the_last_that_is_taken(monkeypatch):
         else:
             with pytest.raises(RecordError, match="at most"):
                 batch.unpack(body)
+
+
+def test_the_limits_that_partners_agree_on():
+    text = note.parse(BATCH).text
+    assert batch.parse(HUB, text.replace(b"count 3", b"count 5000")).count == 5_000
+    for count in (b"0", b"5001"):
+        with pytest.raises(RecordError, match="1 to 5000 records"):
+            batch.parse(HUB, text.replace(b"count 3", b"count " + count))
+    with pytest.raises(RecordError, match="not one note line"):
+        batch.unpack(b"x" * (8 << 20))
+    with pytest.raises(RecordError, match="at most 8388608 bytes"):
+        batch.unpack(b"x" * ((8 << 20) + 1))
+
+
+@pytest.mark.parametrize("word", ["prev", "root", "keys", "next"])
+def test_a_hash_in_an_entry_is_32_bytes_in_their_one_spelling(word):
+    for raw in (BATCH, GENESIS):
+        lines = note.parse(raw).text.decode().split("\n")
+        for n, line in enumerate(lines):
+            if line.startswith(word + " "):
+                for wrong in ("", b64(bytes(31)), b64(bytes(33)), b64(bytes(32))[:-1], "x" * 44):
+                    with pytest.raises(RecordError) as caught:
+                        batch.parse(HUB, "\n".join([*lines[:n], f"{word} {wrong}", *lines[n + 1 :]]).encode())
+                    assert caught.value.where == word
+
+
+def test_a_key_entry_lists_each_key_once_and_an_ed25519_key_first():
+    second = note.sm2_signer(f"{HUB}/330483", sm2.generate(b"a passphrase for tests")[1])
+    twin = note.VKey(f"{HUB}/other", note.ED25519, FIRST.vkey.raw)
+    for keys, fits in (
+        ([FIRST.vkey], True),
+        ([FIRST.vkey, second.vkey], True),
+        ([], False),
+        ([FIRST.vkey, twin], False),
+        ([second.vkey], False),
+        ([second.vkey, FIRST.vkey], False),
+    ):
+        text = KeyEntry("330483", 1, batch.NOTHING, "self", tuple(keys), batch.NOTHING, TIME).text(HUB)
+        if fits:
+            assert batch.parse(HUB, text).keys == tuple(keys)
+        else:
+            with pytest.raises(RecordError, match="no Ed25519 key first"):
+                batch.parse(HUB, text)
+    with pytest.raises(RecordError, match="custody is"):
+        batch.parse(HUB, note.parse(GENESIS).text.replace(b"custody self", b"custody ours"))
+
+
+def test_a_place_that_is_taken_stays_taken_whatever_the_entry_continues():
+    chain = follow(STARTED, BATCH)
+    for seq in (1, 2):
+        again = Batch("330483", seq, chain.prev, 3, b64(batch.merkle.root_of(HASHES)), chain.keys_text, TIME)
+        with pytest.raises(ForkError, match="already on the ledger") as caught:
+            follow(chain, note.sign(again.text(HUB), [FIRST]))
+        assert (caught.value.seq, caught.value.prev) == (3, chain.prev)
+
+
+def test_a_key_entry_is_signed_by_the_keys_that_it_lists():
+    # Whoever learns the announced public keys has not their private halves.
+    text = note.parse(key_entry(STARTED, [SECOND], [THIRD.vkey])).text
+    assert follow(STARTED, note.sign(text, [SECOND])).seq == 2
+    for signers in ([], [FIRST], [THIRD], [SECOND, FIRST]):
+        parsed = note.Note(text, note.parse(note.sign(text, signers)).lines if signers else ())
+        with pytest.raises(KeyRefused, match="signature"):
+            STARTED.follow(batch.parse(HUB, text), parsed, pin=None)

@@ -110,6 +110,18 @@ def test_a_consistency_proof_holds_for_what_was_there_and_nothing_else(one, othe
         assert not merkle.check_consistency(size, root, old, old_root, [])
 
 
+def test_every_two_small_trees_are_proven_and_by_no_proof_cut_short_or_drawn_out():
+    roots, more = [plain_root(LEAVES[:n]) for n in range(40)], b"\xff" * 32
+    for size in range(1, 40):
+        for old in range(1, size):
+            proof = merkle.consistency(ALL.read, old, size)
+            assert merkle.check_consistency(old, roots[old], size, roots[size], proof), (old, size)
+            assert not any(merkle.check_consistency(old, roots[old], size, roots[size], proof[:n]) for n in range(len(proof)))
+            # Not even where both roots are made to fit: then the proof is of other sizes (RFC 9162 §2.1.4.2, step 5.1).
+            one, other = merkle.node_hash(more, roots[old]), merkle.node_hash(more, roots[size])
+            assert not merkle.check_consistency(old, one, size, other, [*proof, more])
+
+
 def test_a_missing_tile_is_named():
     with pytest.raises(RecordError, match="tile 0/1"):
         merkle.root(lambda level, n: b"" if (level, n) == (0, 1) else ALL.read(level, n), 300)
