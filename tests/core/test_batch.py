@@ -173,6 +173,8 @@ def test_records_must_be_those_that_were_signed():
     for other in (HASHES[:2], HASHES[::-1], [*HASHES, HASHES[0]], [*HASHES[:2], bytes(32)]):
         with pytest.raises(RecordError):
             batch.check_leaves(entry, other)
+    with pytest.raises(RecordError, match="3 records where the note counts 2"):
+        batch.check_leaves(replace(entry, count=2), HASHES)
 
 
 @given(st.lists(st.sampled_from(["batch", "rotate", "replay", "skip", "steal"]), max_size=12))
@@ -257,6 +259,9 @@ def test_the_limits_that_partners_agree_on():
     for count in (b"0", b"5001"):
         with pytest.raises(RecordError, match="1 to 5000 records"):
             batch.parse(HUB, text.replace(b"count 3", b"count " + count))
+    assert len(batch.unpack(b'{"note":"x"}\n' + b"{}\n[]\n" * 5_000)[1]) == 5_000
+    with pytest.raises(RecordError, match="two lines per record"):
+        batch.unpack(b'{"note":"x"}\n' + b"{}\n[]\n" * 5_001)
     with pytest.raises(RecordError, match="not one note line"):
         batch.unpack(b"x" * (8 << 20))
     with pytest.raises(RecordError, match="at most 8388608 bytes"):
