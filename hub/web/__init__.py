@@ -29,6 +29,7 @@ from hub.errors import HubError, KeyRefused, NotFound
 from hub.web import api, tiles
 from hub.web.api import Desk
 from hub.web.console import add_console
+from hub.web.doors import broken
 from hub.web.page import Rooms
 from hub.wire import Gate, target
 
@@ -160,6 +161,8 @@ def _answer_errors(app: Flask) -> None:
     def unforeseen(error: Exception) -> Response:
         place = " < ".join(f"{f.name}:{f.lineno}" for f in reversed(traceback.extract_tb(error.__traceback__)[-4:]))
         _log.error("unforeseen %s in %s", type(error).__name__, place)
+        if request.blueprint == "console" and request.accept_mimetypes.accept_html and not request.path.endswith(".json"):
+            return broken()
         return api.problem(500, "internal", "the hub failed", "try again; tell the operator if it goes on")
 
 

@@ -232,6 +232,12 @@ def _go(where: str) -> flask.Response:
     return flask.make_response(flask.redirect(where if inside else flask.url_for("console.overview"), 303))
 
 
+def broken() -> flask.Response:
+    """What a person is told where something unforeseen failed: that it is known, and whom to tell; never what."""
+    flask.g.token = flask.g.get("token", "")
+    return page("refused.html", frame(), 500, broken=True)
+
+
 def refused(error: HubError) -> flask.Response:
     """What a page could not do, in its own frame."""
     return page("refused.html", frame(), 409 if error.status == 500 else error.status, error=error)

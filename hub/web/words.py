@@ -656,6 +656,10 @@ WORDS: dict[str, tuple[str, str]] = {
     "check_tools": ("也可只用 Go 与 OpenSSL，方法见", "Or with Go and OpenSSL alone, see"),
     # what was refused
     "refused_title": ("无法完成", "This cannot be done"),
+    "refused_broken": (
+        "平台内部出错，本页无法显示。错误已记入日志；请告知运维人员（可先运行 fsck）。",
+        "The hub failed inside and cannot show this page. It is in the log: tell the operator (`fsck` first).",
+    ),
     "refused_role": ("您的账号无权打开本页或进行此操作。", "Your account may not open this page or do this."),
 }
 

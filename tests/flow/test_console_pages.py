@@ -106,3 +106,18 @@ def test_entries_are_paged_newest_first(town: Any, client: FlaskClient) -> None:
     assert book.entries(0, 5) == book.entries(-3, 5) == []
     page = client.get("/ledger?before=2&lang=en", **HOST).text
     assert f"Numbers 0 to 1 of {size} entries" in page
+
+
+def test_a_hub_that_fails_inside_says_so_on_a_page_and_tells_no_value(
+    town: Any, client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> Any:
+        raise ValueError("金丝雀")
+
+    monkeypatch.setattr(type(town.hub.status), "__call__", fail)
+    page = client.get("/?lang=zh", headers=HOST["headers"] | {"Accept": "text/html"})
+    assert page.status_code == 500 and "平台内部出错" in page.text and "金丝雀" not in page.text
+    # A program is answered as one, and what does not need the status is still there.
+    plain = client.get("/status.json", **HOST)
+    assert plain.status_code == 500 and plain.json["error"] == "internal"
+    assert client.get("/differences", **HOST).status_code == 200
