@@ -68,7 +68,7 @@ def night(made, agreement="jiahu"):
 
 def listed(made, monkeypatch, *options):
     """What the command prints and what it gives to machines."""
-    monkeypatch.setattr(cli, "opened_hub", lambda settings: nullcontext(made.hub))
+    monkeypatch.setattr(cli.working, "opened_hub", lambda settings: nullcontext(made.hub))
     words, machine = (CliRunner().invoke(cli.main, ["deadlines", *options, *more]) for more in ((), ("--json",)))
     assert words.exit_code == machine.exit_code == 0, (words.output, machine.output)
     return words.output, json.loads(machine.stdout)["deadlines"]
@@ -111,7 +111,7 @@ def test_a_list_is_asked_by_authority_and_by_jurisdiction(made, monkeypatch):
     assert {row["region"] for row in everyone} == {"330483", "330503"}
     for option in (("--agency", case["agency_name"]), ("--agency", case["agency_uscc"]), ("--region", "330483")):
         assert [row["agency"] for row in listed(made, monkeypatch, *option)[1]] == [case["agency_name"]]
-    monkeypatch.setattr(cli, "opened_hub", lambda settings: nullcontext(made.hub))
+    monkeypatch.setattr(cli.working, "opened_hub", lambda settings: nullcontext(made.hub))
     assert CliRunner().invoke(cli.main, ["deadlines", "--region", "330438"]).exit_code == 2
 
 
