@@ -8,6 +8,7 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any, NamedTuple, Protocol
 
 from hub import batch, merkle, note, record
@@ -191,14 +192,31 @@ def fsck(ledger: Ledger, kinds: Mapping[str, Kind], digest_key: bytes) -> Report
         problems += _against_head(ledger, report)
     else:
         problems += map(str, damaged(ledger, kinds, digest_key))
+    files, lost = _files(ledger.store)
+    problems += lost
     report.problems = problems
     if not problems:
         report.proved = [
             f"{report.size} entries: every signature, key, seq and prev holds, and the tree has the published root",
             f"{report.records} records hash to the roots their batches sign; every disclosure fits its digest",
             "chains, current records, counts and tiles are what the entries give",
+            *([f"{files} files kept with records hash to the digests that name them"] if files else []),
         ]
     return report
+
+
+def _files(store: Store) -> tuple[int, list[str]]:
+    """How many files are kept with records, and what is wrong with any of them."""
+    count, problems = 0, []
+    for count, kept in enumerate(store.attachments(), 1):
+        try:
+            held = store.attachment(*kept[:4])
+        except KeyRefused:
+            held = None
+        if held is None or sha256(held).hexdigest() != kept.sha256:
+            whose = f"{kept.kind} {kept.origin} {kept.id}"
+            problems.append(f"the file {kept.sha256} of {whose} is damaged: hand it in again by `evidence attach`")
+    return count, problems
 
 
 def _against_head(ledger: Ledger, report: Report) -> list[str]:

@@ -471,10 +471,17 @@ class Store(Protocol):
 
     # files that records name
     def put_attachment(self, attached: Attached, content: bytes) -> bool:
-        """Keep what an attachment holds; False where it is there already."""
+        """Keep what an attachment holds, in place of what is damaged; False where it is there already."""
         ...
 
-    def attachment(self, origin: str, kind: str, id: str, sha256: str) -> bytes | None: ...
+    def attachment(self, origin: str, kind: str, id: str, sha256: str) -> bytes | None:
+        """What it holds; None where it is not kept here, KeyRefused where it does not open under this store's key."""
+        ...
+
+    def attachments(self) -> Iterator[Attached]:
+        """Every attachment kept here."""
+        ...
+
     def drop_attachments(self, origin: str, kind: str, id: str, groups: Iterable[str] | None) -> None:
         """Forget what a record's attachments hold: those that these groups name, or with None all."""
         ...

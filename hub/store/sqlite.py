@@ -7,7 +7,7 @@ order; `current` is the one table with scattered keys on the hot path.
 import json
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, astuple, fields
 from hashlib import sha256
 from pathlib import Path
@@ -17,7 +17,7 @@ import msgspec
 from sqlite_utils import Database, Migrations
 
 from hub.batch import Chain
-from hub.errors import Fenced, HubError, Locked, RecordError
+from hub.errors import Fenced, HubError, KeyRefused, Locked, RecordError
 from hub.keys import Vault
 from hub.note import ED25519, PRIVATE, parse_vkey
 from hub.reconcile.worklist import OPEN_STATES, Difference, Event, Point, Ref
@@ -916,14 +916,21 @@ class SqliteStore:
     # --- files that records name ---
 
     def put_attachment(self, attached: Attached, content: bytes) -> bool:
-        sealed = self._vault.seal(content, "/".join(attached[:4]).encode())
-        row = (*attached, sealed)
-        return bool(self._write().execute("INSERT OR IGNORE INTO attachment VALUES (?, ?, ?, ?, ?, ?)", row).rowcount)
+        with suppress(KeyRefused):
+            if self.attachment(*attached[:4]) == content:
+                return False
+        row = (*attached, self._vault.seal(content, "/".join(attached[:4]).encode()))
+        self._write().execute("INSERT OR REPLACE INTO attachment VALUES (?, ?, ?, ?, ?, ?)", row)
+        return True
 
     def attachment(self, origin: str, kind: str, id: str, sha256: str) -> bytes | None:
         key = (origin, kind, id, sha256)
         row = self._one("SELECT content FROM attachment WHERE origin = ? AND kind = ? AND id = ? AND sha256 = ?", *key)
         return self._vault.open(row[0], "/".join(key).encode()) if row else None
+
+    def attachments(self) -> Iterator[Attached]:
+        rows = self._db().execute("SELECT origin, kind, id, sha256, home FROM attachment ORDER BY origin, kind, id, sha256")
+        yield from (Attached(*row) for row in rows)
 
     def drop_attachments(self, origin: str, kind: str, id: str, groups: Iterable[str] | None) -> None:
         where, values = "origin = ? AND kind = ? AND id = ?", (origin, kind, id)

@@ -323,6 +323,7 @@ class StoreContract:
         assert store.attachment(*key, "00") == b"CANARY-ONE" and store.attachment(*key, "11") == b"CANARY-TWO" * 9999
         assert store.attachment("330483", "case/1", "b", "00") == b""
         assert store.attachment("330421", "case/1", "a", "00") is None
+        assert [each[2:] for each in store.attachments()] == [("a", "00", "facts"), ("a", "11", "party"), ("b", "00", "facts")]
         with store.transaction():
             store.drop_attachments(*key, {"facts"})
         assert store.attachment(*key, "00") is None and store.attachment(*key, "11") is not None

@@ -8,7 +8,7 @@ from hashlib import sha256
 import pytest
 from hub_parts import PHRASE, ROOT, bodies, rig
 
-from hub import evidence
+from hub import audit, evidence
 from hub.errors import HubError, KeyRefused, NotFound, RecordError, Unreachable
 from hub.intake import Reference
 
@@ -123,6 +123,24 @@ def test_the_hub_keeps_files_of_cities_in_its_custody(made):
     assert made.nodes[A].attachment("inspection", PEER, leaf.id, digest(PHOTO)) == PHOTO
     with pytest.raises(NotFound):
         made.hub.desk.attach(PEER, "case", PEER, leaf.id, PHOTO)
+
+
+def test_fsck_hashes_every_file_again_and_what_is_damaged_can_be_handed_in_anew(made):
+    body = bodies("inspection/1", PEER, 1)["1"] | {"attachments": named(PHOTO, OTHER)}
+    (leaf,) = made.put(PEER, "inspection/1", {"1": body})
+    assert [made.hub.desk.attach(PEER, "inspection", PEER, leaf.id, each)[0] for each in (PHOTO, OTHER)] == [201, 201]
+
+    def check():
+        return audit.fsck(made.hub.ledger, made.hub.settings.kinds, made.hub.digest_key)
+
+    assert check().problems == [] and any(line.startswith("2 files ") for line in check().proved)
+    store = made.hub.store
+    with store.transaction():
+        store._write().execute("UPDATE attachment SET content = ? WHERE sha256 = ?", (bytes(64), digest(PHOTO)))
+    (problem,) = check().problems
+    assert digest(PHOTO) in problem and leaf.id in problem and "evidence attach" in problem
+    assert made.hub.desk.attach(PEER, "inspection", PEER, leaf.id, PHOTO)[0] == 201
+    assert check().problems == []
 
 
 def test_no_digest_of_a_record_leads_out_of_a_folder():
