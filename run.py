@@ -139,6 +139,8 @@ def test(arguments: list[str]) -> None:
     """With no arguments ruff, mypy, import-linter and every test; otherwise pytest alone, with these arguments."""
     if not arguments:
         os.chdir(ROOT)
+        # Most tests wait for processes and disks: side by side, file by file because a file's tests share what is dear.
+        arguments = ["-n", "logical", "--maxprocesses", "4", "--dist", "loadfile"]
         # tests/conftest.py ends the run as failed, and names them, however the tests themselves went.
         os.environ["FAILED_CHECKS"] = " ".join(failed_checks())
     os.execv(PYTHON, [PYTHON, "-m", "pytest", *arguments])

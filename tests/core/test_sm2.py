@@ -68,7 +68,17 @@ def test_no_changed_byte_of_a_signature_verifies(at, change):
     assert not sm2.verify(KEY.point, bytes(changed), MESSAGE)
 
 
-@pytest.mark.parametrize("point", [b"", b"\4" * 65, bytes(65), KEY.point[:-1], b"\2" + KEY.point[1:33], KEY.point + b"\0"])
+NO_POINTS = {
+    "nothing": b"",
+    "off the curve": b"\4" * 65,
+    "zeros": bytes(65),
+    "cut": KEY.point[:-1],
+    "compressed": b"\2" + KEY.point[1:33],
+    "longer": KEY.point + b"\0",
+}
+
+
+@pytest.mark.parametrize("point", NO_POINTS.values(), ids=NO_POINTS)
 def test_what_is_no_point_verifies_nothing(point):
     assert not sm2.verify(point, SIGNATURE, MESSAGE)
 

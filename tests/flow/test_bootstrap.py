@@ -163,7 +163,8 @@ def test_test_runs_every_check_then_pytest_last_and_tells_it_what_failed(checkou
     assert "line-length = 110\nlint.select = [\n'E']" in json.loads(ruff.split(" ", 1)[1])[0]
     assert json.loads(mypy.split(" ", 1)[1])[0] == []
     assert json.loads(imports.split(" ", 1)[1])[0] == ["--no-logo"]
-    assert done.stdout == 'pytest [[], "ruff"]\n'
+    arguments, failed = json.loads(done.stdout.removeprefix("pytest "))
+    assert failed == "ruff" and arguments[:2] == ["-n", "logical"], "beside each other, on every core"
     assert done.returncode == 5
 
 
