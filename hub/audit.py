@@ -207,8 +207,8 @@ def fsck(ledger: Ledger, kinds: Mapping[str, Kind], digest_key: bytes) -> Report
 
 def _files(store: Store) -> tuple[int, list[str]]:
     """How many files are kept with records, and what is wrong with any of them."""
-    count, problems = 0, []
-    for count, kept in enumerate(store.attachments(), 1):
+    kept_files, problems = list(store.attachments()), []
+    for kept in kept_files:
         try:
             held = store.attachment(*kept[:4])
         except KeyRefused:
@@ -216,7 +216,7 @@ def _files(store: Store) -> tuple[int, list[str]]:
         if held is None or sha256(held).hexdigest() != kept.sha256:
             whose = f"{kept.kind} {kept.origin} {kept.id}"
             problems.append(f"the file {kept.sha256} of {whose} is damaged: hand it in again by `evidence attach`")
-    return count, problems
+    return len(kept_files), problems
 
 
 def _against_head(ledger: Ledger, report: Report) -> list[str]:

@@ -48,6 +48,7 @@ from hub.store.base import (
 
 VIEWS = ("chain", "series", "current", "tile")
 SEGMENT = 16
+BUSY = 30  # seconds
 _OPS = ("put", "retract")
 _CODES = {"put": 0, "retract": 1}
 
@@ -225,6 +226,10 @@ class _Scan:
         return [(row[0], _known(row[1:])) for row in rows]
 
 
+def _busy() -> Locked:
+    return Locked("the store is busy", where="store", mend="try again; somebody else is writing")
+
+
 def _known(row: Sequence[Any]) -> Known:
     return Known(row[0], _OPS[row[1]], row[2], row[3])
 
@@ -240,6 +245,7 @@ class SqliteStore:
         self._local = threading.local()
         self._connections: list[Any] = []
         self._guard = threading.Lock()
+        self._turn = threading.RLock()
         try:
             schema.apply(Database(self._db()))
         except engine.sqlite3.DatabaseError as error:
@@ -255,11 +261,13 @@ class SqliteStore:
     def _db(self) -> Any:
         db = getattr(self._local, "db", None)
         if db is None:
-            db = engine.sqlite3.connect(str(self._path), timeout=30, isolation_level=None, check_same_thread=False)
+            db = engine.sqlite3.connect(str(self._path), timeout=BUSY, isolation_level=None, check_same_thread=False)
+            # Of a new file; leaves fill such pages better, and each page costs two writes.
+            db.execute("PRAGMA page_size = 8192")
             db.execute(f"PRAGMA journal_mode = {engine.journal_mode()}")
             for pragma in (
-                "synchronous = FULL", "foreign_keys = ON", "busy_timeout = 30000", "temp_store = FILE",
-                "cache_size = -65536", "wal_autocheckpoint = 16384", "trusted_schema = OFF",
+                "synchronous = FULL", "foreign_keys = ON", f"busy_timeout = {BUSY}000", "temp_store = FILE",
+                "cache_size = -65536", "wal_autocheckpoint = 8192", "trusted_schema = OFF",
                 "secure_delete = ON",
             ):  # fmt: skip
                 db.execute(f"PRAGMA {pragma}")
@@ -271,18 +279,24 @@ class SqliteStore:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         db = self._db()
+        # Threads queue here: between two looks at the lock of a file SQLite sleeps for milliseconds.
+        if not self._turn.acquire(timeout=BUSY):
+            raise _busy()
         try:
-            db.execute("BEGIN IMMEDIATE")
-        except engine.sqlite3.OperationalError as error:
-            if "locked" not in str(error):
+            try:
+                db.execute("BEGIN IMMEDIATE")
+            except engine.sqlite3.OperationalError as error:
+                if "locked" not in str(error):
+                    raise
+                raise _busy() from error
+            try:
+                yield
+            except BaseException:
+                db.execute("ROLLBACK")
                 raise
-            raise Locked("the store is busy", where="store", mend="try again; another process is writing") from error
-        try:
-            yield
-        except BaseException:
-            db.execute("ROLLBACK")
-            raise
-        db.execute("COMMIT")
+            db.execute("COMMIT")
+        finally:
+            self._turn.release()
 
     def _write(self) -> Any:
         db = self._db()
@@ -358,7 +372,7 @@ class SqliteStore:
 
     # --- records ---
 
-    # Leaves rest several to a row: one by one, a page of 4,096 bytes would hold one leaf and stay half empty.
+    # Leaves rest several to a row: one by one, a page would hold a few leaves and stay partly empty.
 
     def append_leaves(self, leaves: Sequence[Leaf | Withheld], hashes: Sequence[bytes]) -> int:
         row = self._one("SELECT first + count FROM segment ORDER BY first DESC LIMIT 1")
