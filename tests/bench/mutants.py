@@ -51,6 +51,11 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "unpack: if lines.pop() or len(lines) % 2 != 1 or len(lines) > 2 * MAX_RECORDS + 1: → "
         "if lines.pop() or len(lines) % 2 != 1 or len(lines) > 2 * MAX_RECORDS + 2:": "the number of lines is odd by then",
     },
+    "keys": {
+        f"{room}: write_private({path}, json.dumps(info, indent=1).encode()) → "
+        f"write_private({path}, json.dumps(info, indent=0).encode())": "how a file of JSON is laid out"
+        for room, path in (("KeyRing.create", "path"), ("KeyRing._relabel", "labelled"))
+    },
     "ledger": {
         "Ledger.append: self._settled = (size, old) if old is not None else None → "
         "self._settled = (size, old) if old is None else None": "what was settled is settled again: slower, and the same",

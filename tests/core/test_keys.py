@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -196,12 +197,12 @@ def test_the_root_secret_rests_as_the_format_says(tmp_path):
     keys.write_private(path, text.encode())
     assert KeyRing(tmp_path / "keys", PHRASE).secrets().digest_key == Secrets(root).digest_key
     made = KeyRing(tmp_path / "other", PHRASE)
-    made.secrets()
+    first = made.secrets()
     held = json.loads((tmp_path / "other" / "root.key").read_text())
     salt, nonce, sealed = (note.unb64(held[name]) for name in ("salt", "nonce", "sealed"))
     assert (len(salt), len(nonce), len(sealed)) == (16, 12, 32 + 16)
     stretched = hashlib.scrypt(PHRASE.encode(), salt=salt, n=16_384, r=8, p=1, dklen=32)
-    assert AESGCM(stretched).decrypt(nonce, sealed, b"root") == made.secrets()._root
+    assert AESGCM(stretched).decrypt(nonce, sealed, b"root") == made.secrets()._root == first._root
 
 
 # --- a key of each role ---
@@ -357,6 +358,53 @@ def test_a_rotation_that_dies_at_any_change_of_a_file_goes_on(tmp_path, monkeypa
         assert [each.vkey for each in ring.signers("330483")] == coming == list(now.keys), f"change {n}"
         assert batch.keys_hash(each.vkey for each in ring.signers("330483", "next")) == now.next, f"change {n}"
     assert n > (10 if second else 5)
+
+
+def set_back(folder):
+    """The announced keys as a rotation leaves them that broke off before its last step."""
+    for path in (folder / "next").iterdir():
+        path.rename(folder / "following" / path.name)
+
+
+def test_keys_brought_back_from_a_safe_after_they_came_into_force_change_nothing(tmp_path):
+    folder, out = tmp_path / "keys", []
+    ring = KeyRing(folder, PHRASE)
+    chain = begun(ring, second=True)
+    shutil.copytree(folder / "next", tmp_path / "safe")
+    ring.rotate("330483", chain, out.append, HUB, LATER)
+    chain, old = grown(chain, *out), sorted((folder / "old").iterdir())
+    set_back(folder)
+    shutil.copytree(tmp_path / "safe", folder / "next", dirs_exist_ok=True)
+    assert ring.rotate("330483", chain, lambda raw: pytest.fail("published"), HUB, LATER) == chain.keys[0]
+    assert sorted((folder / "old").iterdir()) == old
+    assert tuple(each.vkey for each in ring.signers("330483")) == chain.keys
+    assert batch.keys_hash(each.vkey for each in ring.signers("330483", "next")) == chain.next
+
+
+def test_a_rotation_that_broke_off_goes_on_where_the_next_folder_is_in_the_safe(tmp_path):
+    folder, out = tmp_path / "keys", []
+    ring = KeyRing(folder, PHRASE)
+    chain = begun(ring)
+    ring.rotate("330483", chain, out.append, HUB, LATER)
+    chain = grown(chain, *out)
+    set_back(folder)
+    (folder / "next").rmdir()
+    ring.rotate("330483", chain, lambda raw: pytest.fail("published"), HUB, LATER)
+    assert batch.keys_hash([ring.signer("batch", "330483", "next").vkey]) == chain.next
+    assert stat.S_IMODE((folder / "next").stat().st_mode) == 0o700
+
+
+def test_a_first_key_that_is_not_in_force_rotates_nothing_though_the_second_is(tmp_path):
+    folder, out = tmp_path / "keys", []
+    ring = KeyRing(folder, PHRASE)
+    chain = begun(ring, second=True)
+    ring.rotate("330483", chain, out.append, HUB, LATER)
+    chain = grown(chain, *out)
+    set_back(folder)
+    (folder / "batch.330483.key").unlink()
+    ring.create("batch", "330483", f"{HUB}/330483")
+    with pytest.raises(KeyRefused, match="no next key"):
+        ring.rotate("330483", chain, lambda raw: pytest.fail("published"), HUB, LATER)
 
 
 def test_a_rotation_without_its_next_key_names_the_folder(tmp_path, ring):
