@@ -830,7 +830,7 @@ class Node:
                      "root": b64(seen.root) if seen else None},
             "records": [row._asdict() for row in self.copy_store.series() if row.standing or row.retracted],
             "cosigned": self._seen().size,
-            "quarantined": len(self.own_store.quarantine()),
+            "quarantined": self.own_store.quarantined(),
             "beyond": self.beyond(),
         }  # fmt: skip
 

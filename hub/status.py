@@ -153,7 +153,7 @@ class Status:
             "next": self._next(member, pulls, pause),
             "records": sum(row.standing for row in series),
             "retracted": sum(row.retracted for row in series),
-            "quarantined": len(self._store.quarantine(member.code)),
+            "quarantined": self._store.quarantined(member.code),
             "voided": [list(each) for each in self._ledger.chain(member.code).voids],
             "differences": sum(any(ref.origin == member.code for ref in each.refs) for each in open_),
             "read": sum(pull.read for pull in pulls.newest),

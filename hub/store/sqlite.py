@@ -588,6 +588,9 @@ class SqliteStore:
             found.append(Quarantined(**values))
         return found
 
+    def quarantined(self, code: str | None = None) -> int:
+        return int(self._one("SELECT count(*) FROM quarantine WHERE ? IS NULL OR code = ?", code, code)[0])
+
     def start_pull(self, pull: Pull) -> int:
         values = asdict(pull)
         del values["number"]

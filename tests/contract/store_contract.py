@@ -223,6 +223,7 @@ class StoreContract:
         with store.transaction():
             assert store.keep_quarantine("330483", "cases", "2026-01-02") == 1
         assert [each.mark for each in store.quarantine("330483")] == ["m1"] and store.quarantine("330503") == []
+        assert (store.quarantined(), store.quarantined("330483"), store.quarantined("330503")) == (1, 1, 0)
 
     def test_cosignatures_are_kept_by_size_and_witness(self, store):
         with store.transaction():
