@@ -53,10 +53,17 @@ EQUIVALENT: dict[str, dict[str, str]] = {
     },
     "keys": {
         f"{room}: write_private({path}, json.dumps(info, indent=1).encode()) → "
-        f"write_private({path}, json.dumps(info, indent=0).encode())": "how a file of JSON is laid out"
+        f"write_private({path}, json.dumps(info, indent={indent}).encode())": "how a file of JSON is laid out"
         for room, path in (("KeyRing.create", "path"), ("KeyRing._relabel", "labelled"))
+        for indent in (0, 2)
+    }
+    | {
+        "KeyRing.rotate: if coming[0].vkey not in chain.keys: → if coming[-1].vkey not in chain.keys:":
+            "both keys of an origin come into force by one entry",
     },
     "ledger": {
+        "Ledger._advance: for entry in self.store.entries(head.size, size - head.size): → "
+        "for entry in self.store.entries(head.size, size + head.size):": "the store holds no more",
         "Ledger.append: self._settled = (size, old) if old is not None else None → "
         "self._settled = (size, old) if old is None else None": "what was settled is settled again: slower, and the same",
     },

@@ -140,7 +140,10 @@ def test_a_write_that_dies_in_the_middle_leaves_no_file_of_that_name(tmp_path, m
     path = tmp_path / "keys" / "some.key"
     with monkeypatch.context() as broken:
         broken.setattr(keys.os, "fsync", die)
-        with pytest.raises(OSError):
+        with pytest.raises(OSError, match="No space"):
+            keys.write_private(path, b"first")
+        broken.setattr(keys.os, "open", lambda *call: die(0))
+        with pytest.raises(OSError, match="No space"):
             keys.write_private(path, b"first")
     assert files(tmp_path) == []
     keys.write_private(path, b"second")
@@ -282,6 +285,16 @@ def test_a_rotation_brings_the_next_key_into_force_and_announces_another(tmp_pat
     # Again: what is put away stays, and the announced key comes.
     ring.rotate("330483", chain, out.append, HUB, LATER)
     assert grown(chain, out[1]).seq == 3 and len(list(old.iterdir())) == 2
+
+
+def test_what_a_rotation_moved_is_on_the_disk_before_it_goes_on(tmp_path, ring, monkeypatch):
+    folder, steps, sync, move = tmp_path / "keys", [], keys._sync, os.replace
+    monkeypatch.setattr(keys, "_sync", lambda where: (steps.append(("synced", where)), sync(where)))
+    monkeypatch.setattr(keys.os, "replace", lambda path, to: (steps.append(("moved", Path(to))), move(path, to)))
+    ring.rotate("330483", begun(ring), lambda raw: None, HUB, LATER)
+    for target in (folder, folder / "next"):
+        last = len(steps) - steps[::-1].index(("moved", target / "batch.330483.key"))
+        assert steps[last] == ("synced", target)
 
 
 def test_a_rotation_tells_from_which_entry_on_a_thief_signed(ring):

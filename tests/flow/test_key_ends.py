@@ -49,6 +49,14 @@ def test_warnings_come_30_and_7_days_before_and_once_it_is_over(left, state):
         assert all("k+00" in words and "2027-01-01" in words for words in end.words.values())
 
 
+@pytest.mark.parametrize(
+    ("role", "zh", "en"), [("batch", "立即轮换", "rotate it now"), ("http", "请求已被拒绝", "are refused")]
+)
+def test_past_its_last_day_each_key_is_spoken_of_by_what_it_does(role, zh, en):
+    words = KeyEnd("330483", role, "k+00", date(2027, 1, 1), -1).words
+    assert zh in words["zh"] and en in words["en"]
+
+
 def test_the_end_is_counted_from_the_day_a_key_came_into_force():
     found = end_of("a", "batch", "k", "2026-11-22T17:00:00+08:00", timedelta(days=365), date(2027, 11, 15))
     assert (found.last, found.left) == (date(2027, 11, 22), 7)
