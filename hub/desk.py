@@ -71,7 +71,13 @@ class Desk:
         # Before any record is looked at: only what truly continues this origin's chain is worth the work.
         self.ledger.chain(owner).follow(entry, parsed, pin=pin.first_key)
         leaves = self._receive(entry, records)
-        ((stored, fresh),) = self.ledger.append([Submission(raw, leaves)], lambda: self._note_push(owner, leaves))
+
+        def within() -> None:
+            # Once more under the lock: an erasure may have ended while the records were looked at.
+            self._refuse_erased(leaves or [])
+            self._note_push(owner, leaves)
+
+        ((stored, fresh),) = self.ledger.append([Submission(raw, leaves)], within)
         return (201 if fresh else 200), self._receipt(stored)
 
     def _note_push(self, owner: str, leaves: list[Leaf] | None) -> None:
@@ -92,11 +98,12 @@ class Desk:
         return leaves
 
     def _refuse_erased(self, leaves: list[Leaf]) -> None:
+        """A retraction is no such revision: it holds nothing, and a city must be able to take back what it has no more."""
         problems = []
         for origin, kind in {(leaf.origin, leaf.kind) for leaf in leaves}:
             gone = self.ledger.store.erased(origin, kind, [leaf.id for leaf in leaves if leaf.kind == kind])
             for n, leaf in enumerate(leaves):
-                if leaf.kind == kind and leaf.id in gone:
+                if leaf.op == "put" and leaf.kind == kind and leaf.id in gone:
                     mend = "pull: the notice of its erasure takes it out of this node's own store too"
                     problems.append(Problem(f"records.{n}", "was erased and takes no more revisions", mend))
         if problems:

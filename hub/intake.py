@@ -25,7 +25,7 @@ from adapters.declaration import Declaration, Feed
 from adapters.mapping import ORDINAL, Mapper
 from hub import batch, record
 from hub.batch import Chain
-from hub.errors import ForkError, HubError, KeyRefused, KindError
+from hub.errors import Fenced, ForkError, HubError, KeyRefused, KindError
 from hub.kinds import Kind
 from hub.ledger import Ledger, Submission, leaf_hashes
 from hub.note import Signer
@@ -153,12 +153,28 @@ class Issuer:
         parts = list(_portions(leaves))
         for n, part in enumerate(parts, 1):
             raw = batch.make(self.ledger.hub, chain, leaf_hashes(part), self._signers, stamp(self._now()))
-            [(entry, _)] = self.ledger.append([Submission(raw, part)], within if n == len(parts) else None)
+
+            def settled(part: list[Leaf] = part, last: bool = n == len(parts)) -> None:
+                self._refuse_erased(part)
+                if last and within is not None:
+                    within()
+
+            [(entry, _)] = self.ledger.append([Submission(raw, part)], settled)
             issued += part
             chain = replace(chain, seq=entry.seq, prev=entry.text_hash)
         if not parts and within is not None:
             with self.ledger.store.transaction():
                 within()
+
+    def _refuse_erased(self, leaves: Sequence[Leaf]) -> None:
+        """Inside the append's transaction: nothing brings back what was erased since somebody looked.
+
+        A retraction brings nothing back.
+        """
+        for kind in {leaf.kind for leaf in leaves}:
+            ids = [leaf.id for leaf in leaves if (leaf.kind, leaf.op) == (kind, "put")]
+            if self.ledger.store.erased(self.origin, kind, ids):
+                raise Fenced("a record was erased meanwhile", where=f"{kind} of {self.origin}", mend="read again")
 
 
 def _portions(leaves: Sequence[Leaf]) -> Iterator[list[Leaf]]:

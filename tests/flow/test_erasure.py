@@ -4,7 +4,7 @@ import json
 
 import pytest
 from city_parts import FILES, KIND, Town, row
-from hub_parts import KINDS, bodies, rig
+from hub_parts import KINDS, bodies, rig, withdrawn
 
 from hub import audit, erasure, evidence, record
 from hub.errors import HubError, NotFound
@@ -172,3 +172,39 @@ def test_a_push_of_what_was_erased_is_refused_whole(tmp_path):
         with pytest.raises(HubError, match="were erased"):
             made.nodes[A].push()
         assert made.hub.store.size() == size
+
+
+@pytest.mark.parametrize("origin", [A, CUSTODIAL])
+def test_a_revision_that_an_erasure_overtakes_on_its_way_is_refused_too(tmp_path, monkeypatch, origin):
+    """The erasure ends between the look at what is erased and the append, of a push and of a read of the hub's own."""
+    with rig(tmp_path, selves=(A,), pullers=()) as made:
+        (body,) = bodies("case/1", origin, 1).values()
+        (leaf,) = made.put(origin, "case/1", {"k": body})
+        made.nodes[A].push()
+        append = made.hub.ledger.append
+
+        def overtaken(*args, **options):
+            monkeypatch.setattr(made.hub.ledger, "append", append)
+            made.hub.erasures.erase(Reference(origin, "case/1", leaf.id), ["facts"], "court", "tester")
+            return append(*args, **options)
+
+        monkeypatch.setattr(made.hub.ledger, "append", overtaken)
+        with pytest.raises(HubError, match="erased"):
+            made.put(origin, "case/1", {"k": body | {"stage": "01" if body["stage"] != "01" else "02"}})
+            made.nodes[A].push()
+        assert made.hub.store.known(origin, "case/1", [leaf.id])[leaf.id].rev == 1
+
+
+def test_a_city_takes_back_what_was_erased(tmp_path):
+    """It would stand in the way of all that this city signs afterwards."""
+    with rig(tmp_path, selves=(A,), pullers=()) as made:
+        node = made.nodes[A]
+        (leaf,) = made.put(A, "case/1", bodies("case/1", A, 1))
+        node.push()
+        made.hub.erasures.erase(Reference(A, "case/1", leaf.id), ["facts"], "request", "tester")
+        node.pull()
+        node.issuer(A).issue([withdrawn(node.issuer(A), "case/1", "1")])
+        made.put(A, "case/1", bodies("case/1", A, 1, seed="next"))
+        assert node.push()["sent"] == 2
+        assert made.hub.store.known(A, "case/1", [leaf.id])[leaf.id].op == "retract"
+        assert audit.fsck(made.hub.ledger, KINDS, made.hub.digest_key).problems == []
