@@ -10,6 +10,7 @@ Rule 2. Every step is idempotent: after any interruption the same command goes o
 
 import contextlib
 import json
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -38,8 +39,9 @@ from hub.record import Leaf, Withheld
 from hub.store.base import Entry, Held, Store
 from hub.store.sqlite import SqliteStore
 from hub.wire import Client, HttpKey, Reply
-from hub.witness import Answer, Cosign, Forked, Policy, Seen, answer, fork_of, policy_of
+from hub.witness import Answer, Cosign, Forked, Policy, Seen, answer, fork_of, parse_ask, policy_of
 
+_log = logging.getLogger("hub.partner")
 AUDIT = "audit/1"
 ANNOUNCEMENT = "announcement.json"
 _TELL = "keep this copy and compare with other partners"
@@ -47,7 +49,7 @@ BATCH_TYPE = "application/vnd.crossregion.batch"
 FILE_TYPE = "application/octet-stream"
 _PINS, _NOTICE, _PUSHED, _PROMISED = "pinned first keys", "last notice", "pushed", "promised checkpoint"
 _KEPT = "kept from ended agreements"
-_SEEN = "cosigned"
+_SEEN, _SEEN_NOTE = "cosigned", "cosigned checkpoint"
 
 Clock = Callable[[], datetime]
 
@@ -378,6 +380,7 @@ class Node:
 
         Gives its size; 0 where this node is no declared witness, or cosigned a larger one before.
         """
+        self._refuse_other_cosigned()
         if self._cosigner.vkey not in self._witness_keys:
             return 0
         reply = self._client.get("/v1/cosignatures")
@@ -388,8 +391,8 @@ class Node:
             return 0
         mine = merkle.root(self.copy_store.tile, asked.size)
         if asked.root != mine:
-            self._forked(reply.body, asked.size, mine)
-        if not self._advance(asked):
+            self._forked(reply.body, asked)
+        if not self._advance(asked, reply.body):
             return 0
         line = Cosign(self._cosigner, self._now)(note.parse(reply.body).text)
         given = self._client.post("/v1/cosignatures", reply.body + line, "text/plain")
@@ -397,7 +400,14 @@ class Node:
             raise _refused(given)
         return asked.size
 
-    def _advance(self, asked: Checkpoint) -> bool:
+    def _refuse_other_cosigned(self) -> None:
+        """Where the copy has come as far as what was cosigned when it was brought here: it must be the same tree."""
+        seen = self._seen()
+        if 0 < seen.size <= self.copy_store.size() and merkle.root(self.copy_store.tile, seen.size) != seen.root:
+            raw = (self.copy_store.get(_SEEN_NOTE) or "").encode()
+            self._forked(raw, Checkpoint(self._ledger_key.name, seen.size, seen.root))
+
+    def _advance(self, asked: Checkpoint, raw: bytes) -> bool:
         """Note durably that a tree is cosigned from now on, before it is; False where a larger one was."""
         with self.copy_store.transaction():
             seen = self._seen()
@@ -405,7 +415,7 @@ class Node:
                 return False
             if asked.size == seen.size and asked.root != seen.root:
                 raise Tampered("another tree of a size that this node cosigned", mend="keep this copy and tell the others")
-            self.copy_store.put(_SEEN, json.dumps([asked.size, b64(asked.root)]))
+            self._note_cosigned(Seen(asked.size, asked.root), raw)
         return True
 
     def _seen(self) -> Seen:
@@ -413,24 +423,57 @@ class Node:
         return Seen(size, unb64(root, 32)) if root else Seen()
 
     def add_checkpoint(self, body: bytes) -> Answer:
-        """Answer an add-checkpoint of tlog-witness by the same state that pulls cosign by."""
+        """Answer an add-checkpoint of tlog-witness by the same state that pulls cosign by; the proof of a fork is kept."""
         with self.copy_store.transaction():
             found = answer(self._seen(), body, self._ledger_key, Cosign(self._cosigner, self._now))
+            fork = self._fork_in(body)
             if found.seen is not None:
-                self.copy_store.put(_SEEN, json.dumps([found.seen.size, b64(found.seen.root)]))
+                if fork is None:
+                    self._note_cosigned(found.seen, parse_ask(body).checkpoint)
+                else:
+                    found = Answer(422, b"another tree than this witness holds a signed checkpoint of\n")
+        if fork is not None:
+            replace_file(self.folder / "fork.json", fork)
+            _log.error("the hub's key signed two trees: %s shows it", self.folder / "fork.json")
         return found
 
-    def _forked(self, raw: bytes, size: int, mine: bytes) -> NoReturn:
-        """Raise Forked with the proof, kept as fork.json beside the copy."""
+    def _note_cosigned(self, seen: Seen, raw: bytes) -> None:
+        """Inside the caller's transaction. The note stays too: it is half of a proof, should the hub show another tree."""
+        self.copy_store.put(_SEEN, json.dumps([seen.size, b64(seen.root)]))
+        self.copy_store.put(_SEEN_NOTE, raw.decode())
+
+    def _fork_in(self, body: bytes) -> bytes | None:
+        """The proof that a checkpoint brought here is of another tree than this node cosigned or holds, if it is."""
+        try:
+            raw = parse_ask(body).checkpoint
+            shown = note.open_checkpoint(raw, self._ledger_key)
+        except HubError:
+            return None
+        seen, cosigned = self._seen(), self.copy_store.get(_SEEN_NOTE)
+        if cosigned and shown.size == seen.size and shown.root != seen.root:
+            return fork_of(self.hub, raw, cosigned.encode())
+        return self._fork(raw, shown)
+
+    def _fork(self, raw: bytes, shown: Checkpoint) -> bytes | None:
+        """The proof that a signed checkpoint is of another tree than this copy's published one; None where nothing shows it."""
         head = self.copy.head.read()
         held = ReaderSeal(self._ledger_key).read(head) if head else None
-        if head is None or held is None or held.size < size:
-            raise Tampered(f"the hub signed another tree of {size} entries than this copy holds", mend=_TELL)
-        proof = merkle.consistency(self.copy_store.tile, size, held.size) if held.size > size else []
-        document = fork_of(self.hub, raw, head, *(() if held.size == size else (mine, proof)))
+        if not raw or head is None or held is None or not 0 < shown.size <= held.size:
+            return None
+        mine = merkle.root(self.copy_store.tile, shown.size)
+        if mine == shown.root:
+            return None
+        between = (mine, merkle.consistency(self.copy_store.tile, shown.size, held.size))
+        return fork_of(self.hub, raw, head, *(() if held.size == shown.size else between))
+
+    def _forked(self, raw: bytes, shown: Checkpoint) -> NoReturn:
+        """Raise Forked with the proof, kept as fork.json beside the copy."""
+        document = self._fork(raw, shown)
+        if document is None:
+            raise Tampered(f"the hub signed another tree of {shown.size} entries than this copy holds", mend=_TELL)
         replace_file(self.folder / "fork.json", document)
         self._show_head()
-        raise Forked(f"the hub's key signed two trees of {size} entries: this copy's and another", document)
+        raise Forked(f"the hub's key signed two trees of {shown.size} entries: this copy's and another", document)
 
     def _learn(self) -> None:
         """Pin the first key of each origin at first sight; a pin that changes is a lie, now or then."""
@@ -520,7 +563,7 @@ class Node:
             raise Unreachable("the entries are not the next ones", where="/v1/entries", mend="pull again")
         mine = Checkpoint(self.hub, size, merkle.root(self.copy_store.tile, size))
         if published.size == size and published.root != mine.root:
-            self._forked(page.checkpoint, size, mine.root)
+            self._forked(page.checkpoint, published)
         if published.size < size:
             proven(mine, published, [])
         if promised is not None and published.size < promised.size:

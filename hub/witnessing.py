@@ -181,9 +181,16 @@ class Witnessing:
             except HubError as error:
                 problems.append(f"witness {each.name}: {error.what}")
                 continue
-            held = body.decode("ascii", "replace").strip()
-            if status == 409 and held.isdigit() and int(held) >= head.size:
-                what = "another tree" if int(held) == head.size else f"{held} entries"
+            if status == 200:
+                continue
+            try:
+                held = note.number(body.decode("ascii", "replace").strip()) if status == 409 else -1
+            except RecordError:
+                held = -1
+            if held < 0:
+                problems.append(f"witness {each.name}: it answered {status}, and no size")
+            elif held >= head.size:
+                what = "another tree" if held == head.size else f"{held} entries"
                 why = f"witness {each.name} cosigned {what} of this ledger, and {head.size} entries are here"
                 self._ledger.halt(why)
                 raise Tampered(why, mend="an older copy was restored, or a second hub runs; see docs/operations.md")

@@ -13,7 +13,7 @@ from hub.errors import KeyRefused, RecordError, Tampered
 from hub.note import Checkpoint, parse_vkey
 from hub.web.witness import create_witness
 from hub.wire import WitnessPost
-from hub.witness import Forked, Policy, check_fork
+from hub.witness import Ask, Forked, Policy, check_fork
 
 A, B, C = "330483", "330521", "330503"
 THREE = {"witnesses": (A, B, C), "quorum": 2, "pullers": (C,)}
@@ -175,3 +175,69 @@ def test_cosignatures_do_not_change_what_stands(tmp_path):
         assert b64(merkle.root(made.hub.store.tile, made.hub.store.size())) == made.nodes[C].status()["copy"]["root"]
 
 
+
+
+def signed(made, size, root=bytes(32)):
+    """A checkpoint that the hub's own key signs, true or not."""
+    signer = made.ring.signer("ledger", "hub")
+    return note.sign(Checkpoint(signer.vkey.name, size, root).text(), [signer])
+
+
+def shown(made, code):
+    """The two checkpoints of the fork that a node kept a proof of."""
+    return check_fork(json.loads((made.folder / code / "fork.json").read_bytes()), parse_vkey(made.card.ledger))
+
+
+@pytest.mark.parametrize("later", [0, 1])
+def test_a_checkpoint_brought_of_another_tree_than_the_copys_is_not_cosigned_but_kept_as_proof(tmp_path, caplog, later):
+    with rig(tmp_path, witnesses=(C,), quorum=1, pullers=(C,)) as made:
+        grow(made)
+        size = made.hub.store.size()
+        for _ in range(later):
+            grow(made)
+        made.nodes[C].pull()
+        before = made.nodes[C].status()["cosigned"]
+        found = made.nodes[C].add_checkpoint(Ask(before, (), signed(made, size)).body())
+        assert found.status != 200 and found.seen is None
+        assert [each.size for each in shown(made, C)] == [size, size + later] and "two trees" in caplog.text
+
+
+def test_a_first_checkpoint_of_another_tree_than_the_copys_is_not_cosigned(tmp_path):
+    with rig(tmp_path, pullers=(C,)) as made:
+        grow(made)
+        made.nodes[C].pull()
+        size = made.hub.store.size()
+        assert made.nodes[C].status()["cosigned"] == 0
+        found = made.nodes[C].add_checkpoint(Ask(0, (), signed(made, size)).body())
+        assert found.status == 422 and made.nodes[C].status()["cosigned"] == 0
+        assert [each.size for each in shown(made, C)] == [size, size]
+
+
+def test_two_checkpoints_of_one_size_brought_to_a_witness_are_kept_as_proof(tmp_path):
+    with rig(tmp_path, pullers=(C,)) as made:
+        assert made.nodes[C].add_checkpoint(Ask(0, (), signed(made, 7)).body()).status == 200
+        assert made.nodes[C].add_checkpoint(Ask(7, (), signed(made, 7, b"x" * 32)).body()).status == 409
+        assert [each.root for each in shown(made, C)] in ([bytes(32), b"x" * 32], [b"x" * 32, bytes(32)])
+
+
+def test_a_pull_does_not_cosign_past_another_tree_that_was_cosigned_when_brought(tmp_path):
+    """Cosigning both would say that each continues the other."""
+    with rig(tmp_path, witnesses=(C,), quorum=1, pullers=(C,)) as made:
+        grow(made)
+        size = made.hub.store.size()
+        assert made.nodes[C].add_checkpoint(Ask(0, (), signed(made, size)).body()).status == 200, "nothing is held against it"
+        grow(made)
+        with pytest.raises(Forked, match="two trees"):
+            made.nodes[C].pull()
+        assert made.nodes[C].status()["cosigned"] == size
+        assert [each.size for each in shown(made, C)] == [size, made.hub.store.size()]
+
+
+@pytest.mark.parametrize(("status", "body"), [(409, b"9" * 5_000), (409, "١٢".encode()), (422, b""), (500, b"x")])
+def test_what_a_witness_answers_that_is_no_size_is_told_and_stops_nothing(tmp_path, status, body):
+    with rig(tmp_path, witnesses=(C,), quorum=1, pullers=(C,)) as made:
+        policy = made.policy()
+        made.hub.framework = made.hub.framework.with_witnesses(Policy((policy.witnesses[0]._replace(url="http://w"),), 1))
+        (problem,) = made.hub.desk.witnessing.compare(lambda url, ask: (status, body))
+        assert C in problem and str(status) in problem
+        grow(made)
