@@ -45,18 +45,20 @@ class Watch:
 
     def _look(self, name: str, served: Served) -> Told:
         replay = self._replays[name]
-        before = replay.size
+        before, raw = replay.size, b""
         try:
             raw = served.checkpoint()
             checkpoint = replay.advance(_Held(served, raw))
-            self._raw[name] = raw
+            by = sorted(self._trust.policy.signed_by(note.parse(raw)))
         except Unreachable as error:
             return Told(name, "away", error.what)
         except Tampered as error:
-            return Told(name, "tampered", str(error))
+            # What it showed before and shows now may be the proof.
+            told = self._compare(name, name, raw)
+            return Told(name, "tampered", str(error), told.proof if told else b"")
         except HubError as error:
             return Told(name, "tampered", f"what is served is no checkpoint of this ledger: {error.what}")
-        by = sorted(self._trust.policy.signed_by(note.parse(raw)))
+        self._raw[name] = raw
         witnessed = f", cosigned by {', '.join(by)}" if by else ""
         grown = checkpoint.size - before
         return Told(name, "grown" if grown else "ok", f"{checkpoint.size} entries, {grown} new, all verified{witnessed}")
@@ -71,8 +73,8 @@ class Watch:
         if ours is None:
             return None
         held = note.open_checkpoint(ours, self._trust.log)
-        if seen.size > replay.size:
-            return Told(name, "tampered", f"shows {seen.size} entries where {longest} serves {replay.size}: it went back, or "
+        if seen.size > held.size:
+            return Told(name, "tampered", f"shows {seen.size} entries where {longest} serves {held.size}: it went back, or "
                         "keeps entries from you")  # fmt: skip
         if replay.root(seen.size) == seen.root:
             return None

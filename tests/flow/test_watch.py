@@ -9,10 +9,11 @@ from hub_parts import bodies, rig
 
 from hub import evidence, note
 from hub.app import LocalLedger
+from hub.canonical import b64
 from hub.errors import Unreachable
 from hub.note import Checkpoint, parse_vkey
 from hub.watch import Watch
-from hub.witness import check_fork
+from hub.witness import Policy, Witness, check_fork
 
 A, C = "330483", "330503"
 
@@ -79,6 +80,30 @@ def test_two_views_that_contradict_each_other_are_a_proven_fork(made, grown):
     told = list(watch.round({"somewhere": lie}))[-1]
     assert (told.where, told.state) == ("somewhere", "tampered") and "two trees" in told.what
     assert check_fork(json.loads(told.proof), parse_vkey(made.card.ledger))[0].size == head.size
+
+
+@pytest.mark.parametrize("later", [0, 1])
+def test_an_address_that_shows_another_tree_than_before_is_proven_to(made, later):
+    served = Counted(made.hub.ledger)
+    watch, head = Watch(made.hub.trust_file(), {"hub": served}), made.hub.ledger.checkpoint()[1]
+    grow(made, later)
+    states(watch)
+    lie = note.sign(Checkpoint(head.origin, head.size, bytes(32)).text(), [made.ring.signer("ledger", "hub")])
+    object.__setattr__(served, "checkpoint", lambda: lie)
+    (told,) = watch.round()
+    assert (told.where, told.state) == ("hub", "tampered")
+    two = check_fork(json.loads(told.proof), parse_vkey(made.card.ledger))
+    assert [each.size for each in two] == [head.size, head.size + later]
+
+
+def test_a_cosignature_that_does_not_hold_is_told_and_the_other_addresses_are_looked_at(made):
+    served, name = Counted(made.hub.ledger), f"{made.hub.ledger.hub}/{C}/witness"
+    key = parse_vkey(made.made[C]["witness_key"], note.COSIGNATURE)
+    trust = replace(made.hub.trust_file(), policy=Policy((Witness(C, key),), 1))
+    bad = made.hub.ledger.checkpoint()[0] + f"— {name} {b64(key.id + bytes(72))}\n".encode()
+    object.__setattr__(served, "checkpoint", lambda: bad)
+    watch = Watch(trust, {"hub": served, "mirror": Counted(made.hub.ledger)})
+    assert states(watch) == [("hub", "tampered"), ("mirror", "grown")]
 
 
 def test_a_view_of_more_and_a_ledger_that_shrank_are_told(made, tmp_path):
