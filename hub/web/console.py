@@ -42,6 +42,7 @@ def add_console(app: flask.Flask, rooms: Rooms) -> None:
         return reply
 
     console.register_error_handler(HubError, doors.refused)
+    console.register_error_handler(429, doors.too_often)
     app.register_blueprint(console)
     # Per process and address: the account's own waiting is what holds across processes.
     limiter = Limiter(get_remote_address, app=app, storage_uri="memory://")

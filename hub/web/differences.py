@@ -129,7 +129,7 @@ def _assign(identity: str) -> flask.Response:
 def _do(identity: str, done: str, step: Callable[[Difference], Difference]) -> flask.Response:
     row = _found(identity)
     if not _may_work(row):
-        flask.abort(403)
+        return page("refused.html", frame(), 403)
     try:
         step(row)
     except HubError as error:

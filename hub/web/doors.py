@@ -135,10 +135,15 @@ def _refuse_foreign() -> None:
     """A form must come from this origin and carry its session's token; before a login, that of its own cookie."""
     origin, site = flask.request.headers.get("Origin"), flask.request.headers.get("Sec-Fetch-Site", "same-origin")
     if (origin and urlsplit(origin).netloc != flask.request.host) or site not in ("same-origin", "none"):
-        flask.abort(403)
+        flask.abort(_stale())
     given = flask.request.form.get(FORM, "")
     if not hmac.compare_digest(given.encode(), _form_token().encode()) or not given:
-        flask.abort(403)
+        flask.abort(_stale())
+
+
+def _stale() -> flask.Response:
+    """What a person is told whose form is none of this session's: most often, the session ended while it was filled in."""
+    return page("refused.html", frame(), 403, stale=True)
 
 
 def _form_token() -> str:
@@ -236,6 +241,11 @@ def broken() -> flask.Response:
     """What a person is told where something unforeseen failed: that it is known, and whom to tell; never what."""
     flask.g.token = flask.g.get("token", "")
     return page("refused.html", frame(), 500, broken=True)
+
+
+def too_often(_: Exception) -> flask.Response:
+    """What a person is told who asked more often than the rate allows."""
+    return page("refused.html", frame(), 429, often=True)
 
 
 def refused(error: HubError) -> flask.Response:

@@ -660,6 +660,13 @@ WORDS: dict[str, tuple[str, str]] = {
         "平台内部出错，本页无法显示。错误已记入日志；请告知运维人员（可先运行 fsck）。",
         "The hub failed inside and cannot show this page. It is in the log: tell the operator (`fsck` first).",
     ),
+    "refused_stale": (
+        "本页已过期或登录已结束，刚才的操作没有进行。请重新打开该页再试。",
+        "This page is too old, or your session has ended: nothing was done. Open the page again and repeat it.",
+    ),
+    "refused_often": ("请求过于频繁，请稍等一分钟再试。", "Too many requests: wait a minute, then try again."),
+    "refused_missing": ("没有这一项，或您的账号无权查看。", "There is no such thing, or it is not for your account."),
+    "refused_undone": ("操作没有进行，原因如下。", "Nothing was done, for this reason."),
     "refused_role": ("您的账号无权打开本页或进行此操作。", "Your account may not open this page or do this."),
 }
 

@@ -125,3 +125,11 @@ def test_an_account_of_another_agreement_reaches_nothing_of_this_one(town: Any) 
     for path in ("/", "/status.json", "/differences", "/nights", "/agreements"):
         text = client.get(path, **HOST).text
         assert FILES not in text and "/pair" not in text, path
+
+
+def test_what_is_not_there_is_said_in_the_readers_language(town: Any) -> None:
+    client = signed_in(town.hub.web().test_client(), "viewer", **HOST)
+    paths = ("/agreements/nope", "/differences/nope", "/jurisdictions/9", "/nights/pair/1999-01-01", "/records/case/1/x")
+    for path in paths:
+        reply = client.get(f"{path}?lang=zh", **HOST)
+        assert reply.status_code == 404 and "没有这一项，或您的账号无权查看。" in reply.text, path

@@ -224,3 +224,19 @@ def test_behind_a_proxy_tries_are_counted_by_where_they_come_from(app: Flask) ->
 def test_what_a_session_saw_is_kept_by_no_cache(app: Flask) -> None:
     client = signed_in(app.test_client(), "viewer")
     assert client.get("/").headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize(("lang", "said"), [("zh", "登录已结束"), ("en", "your session has ended")])
+def test_a_form_sent_after_the_session_ended_leads_to_the_door(app: Flask, clock: Clock, lang: str, said: str) -> None:
+    client = signed_in(app.test_client(), "viewer")
+    form = form_of(client.get(f"/?lang={lang}").text)
+    clock.at += IDLE + timedelta(seconds=1)
+    reply = client.post("/logout", data={"form": form})
+    assert reply.status_code == 403 and said in reply.text and 'href="/login"' in reply.text
+
+
+def test_who_tries_too_often_is_told_in_their_language(app: Flask) -> None:
+    client = app.test_client()
+    form = form_of(client.get("/login?lang=zh").text)
+    replies = [client.post("/login", data={"form": form, "name": "nobody", "password": ""}) for _ in range(21)]
+    assert replies[-1].status_code == 429 and "请求过于频繁" in replies[-1].text
