@@ -300,6 +300,17 @@ def hostile() -> dict[str, Any]:
     return status
 
 
+def copied() -> dict[str, Any]:
+    """Jurisdictions in every state, each with a node that says how its copy stands."""
+    status = trouble()
+    states = ("equal", "behind", "different", "unsaid")
+    status["copies"] = [
+        {"partner": city["code"], "state": states[at % 4], "behind": 3 if at % 4 == 1 else None, "notices": 0}
+        for at, city in enumerate(status["jurisdictions"])
+    ]
+    return status
+
+
 STATES: dict[str, Callable[[], dict[str, Any]]] = {
     "well": well,
     "trouble": trouble,
@@ -307,6 +318,7 @@ STATES: dict[str, Callable[[], dict[str, Any]]] = {
     "empty": empty,
     "forty": forty,
     "hostile": hostile,
+    "copied": copied,
 }
 
 

@@ -184,6 +184,23 @@ def test_the_network_is_a_group_of_links_to_the_rows(visit: Visit) -> None:
     )
 
 
+@pytest.mark.parametrize("lang", ["zh", "en"])
+@pytest.mark.parametrize(("shape", "width"), [("wide", 1280), ("narrow", 390)])
+def test_both_sides_of_each_link_are_told_uncut(visit: Visit, lang: str, shape: str, width: int) -> None:
+    page = visit("copied", lang=lang, width=width)
+    boxes = page.locator(f".network.{shape} .spot")
+    expect(boxes).to_have_count(10)
+    copies = ("副本一致", "副本落后", "副本不同", "副本未报") if lang == "zh" else ("equal", "behind", "differs", "unknown")
+    told = [" ".join(box.locator("text").all_text_contents()) for box in boxes.all()]
+    assert [text for text in told if "…" in text] == []
+    expect(page.locator(f".network.{shape} .copy.s-failing")).to_have_count(2)
+    assert [sum(copy in text for text in told) for copy in copies] == [3, 3, 2, 2]
+    within = """box => { const all = box.querySelector('rect').getBBox();
+        return [...box.querySelectorAll('text')].map(text => text.getBBox()).every(text => text.x >= all.x &&
+            text.x + text.width <= all.x + all.width && text.y + text.height <= all.y + all.height + 3) }"""
+    assert all(box.evaluate(within) for box in boxes.all())
+
+
 def test_the_keyboard_reaches_the_table_at_once(visit: Visit) -> None:
     page = visit("trouble")
     page.keyboard.press("Tab")
