@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import date, datetime
 from functools import partial
 from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
 
 from adapters.declaration import Declaration
 from hub import audit, batch, merkle, note, record
@@ -34,6 +35,7 @@ from hub.store.base import Account, Entry, Held, Known, Shelf
 ROWS = 50
 FEW = 1_000
 REMEMBERED = 2_000
+_ZONE = ZoneInfo("Asia/Shanghai")
 _SEP = {"zh": "、", "en": ", "}
 
 
@@ -408,7 +410,10 @@ class Records:
 
 
 def words(kind: Kind, field: Field, value: Any) -> dict[str, str]:
-    """A value as a person reads it, in both languages: codes by their words, an object by its fields, a list with commas."""
+    """A value as a person reads it, in both languages: codes by their words, an object by its fields, a list with commas.
+
+    A time is told to the second in the zone that the pages name; its record keeps the offset its source gave.
+    """
     if isinstance(value, bool):
         return {"zh": "是", "en": "yes"} if value else {"zh": "否", "en": "no"}
     if isinstance(value, list):
@@ -418,6 +423,9 @@ def words(kind: Kind, field: Field, value: Any) -> dict[str, str]:
         parts = [(field.of[name], words(kind, field.of[name], each)) for name, each in value.items() if name in field.of]
         return {"zh": "；".join(f"{part.label['zh']}：{text['zh']}" for part, text in parts),
                 "en": "; ".join(f"{part.label['en']}: {text['en']}" for part, text in parts)}  # fmt: skip
+    if field.type == "datetime":
+        at = datetime.fromisoformat(value).astimezone(_ZONE)
+        return dict.fromkeys(_SEP, at.strftime("%Y-%m-%d %H:%M:%S").removesuffix(":00"))
     named = kind.codes[field.table].get(str(value)) if field.table else None
     return {"zh": f"{named['zh']}（{value}）", "en": f"{named['en']} ({value})"} if named else dict.fromkeys(_SEP, str(value))
 

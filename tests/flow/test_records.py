@@ -17,6 +17,7 @@ from hub import audit, evidence, searching
 from hub.errors import NotFound
 from hub.intake import Reference
 from hub.records import Asked
+from hub.records import words as worded
 from hub.searching import Searching
 from hub.store.base import Account
 
@@ -283,6 +284,15 @@ def test_codes_lists_and_objects_are_told_in_words(hub: Rig) -> None:
     told = {field["name"]: field["text"] for home in seen["homes"] for field in home["fields"]}
     assert told["party_type"]["zh"].endswith("）") and told["led_to_case"]["zh"] in ("是", "否")
     assert "姓名：" in told["officers"]["zh"] and "\n" in told["officers"]["zh"] and "Name: " in told["officers"]["en"]
+
+
+def test_a_time_is_told_as_people_write_it_in_the_zone_of_the_hub() -> None:
+    kind = KINDS["transfer/1"]
+    for value, told in (
+        ("2026-08-12T19:35:00+08:00", "2026-08-12 19:35"),
+        ("2026-08-12T16:35:07Z", "2026-08-13 00:35:07"),
+    ):
+        assert worded(kind, kind.fields["sent_at"], value) == {"zh": told, "en": told}
 
 
 def test_long_histories_come_in_pages_and_lose_no_change(hub: Rig) -> None:
