@@ -26,6 +26,16 @@ def test_every_word_is_in_both_languages_with_the_same_gaps() -> None:
         assert all(both) and zh == en, key
 
 
+def test_no_number_stands_before_a_plural_that_one_would_make_wrong() -> None:
+    kept = {
+        "strip", "strip_good", "network_label", "runs_caption",  # of thirty days, of all jurisdictions, of runs by the dozen
+        "entries_shown", "records_total", "audit_line", "hub_entries", "verified_all",  # of a ledger that begins with keys
+        "days",  # of spans of two days and more
+    }  # fmt: skip
+    plural = re.compile(r"\{n\} (?!min\b|is\b)(?:[a-z]+ )?[a-z]+s\b")
+    assert {key for key, (_, en) in WORDS.items() if plural.search(en)} - kept == set()
+
+
 def test_every_word_is_used_and_every_word_used_is_there() -> None:
     texts = "".join(path.read_text("utf-8") for path in (WEB / "templates").iterdir())
     texts += "".join(path.read_text("utf-8") for path in WEB.glob("*.py")).replace("self(", "w(").replace("said(", "w(")
