@@ -150,13 +150,18 @@ def start_hub(settings: Settings, port: int | None = None) -> app.Hub:
 
 
 @contextmanager
-def opened_hub(settings: Settings) -> Iterator[app.Hub]:
-    """The hub of a data folder; that of a demo comes with its sample cities."""
+def opened_hub(settings: Settings, reads: bool = False) -> Iterator[app.Hub]:
+    """The hub of a data folder; that of a demo comes with its sample cities.
+
+    Beside a running demo there are none to be had: Locked for what `reads` them.
+    """
     if (settings.hub.data / app.MARK).exists():
         with ExitStack() as stack:
             try:
                 hub = stack.enter_context(demonstration.opened(settings, settings.hub.data)).hub
             except Locked:
+                if reads:
+                    raise
                 hub = stack.enter_context(demonstration.beside(settings, settings.hub.data))
             yield hub
         return

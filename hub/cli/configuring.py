@@ -171,7 +171,7 @@ def adapters_diff(code: str, changed: Path | None, data: Path | None, config: Pa
     """Count what a changed declaration would revise, before anything is signed: the source is read, nothing is stored."""
     settings = loaded(config, data)
     declaration = declarations.load(changed) if changed else declared(settings, code)
-    with opened_hub(settings) as hub:
+    with opened_hub(settings, reads=True) as hub:
         counts = hub.trial(declaration)
     say(
         {"feeds": counts},

@@ -114,7 +114,7 @@ def serve(host: str | None, port: int | None, data: Path | None, config: Path) -
 def pull(codes: tuple[str, ...], full: bool, data: Path | None, config: Path, json_: bool) -> None:
     """Pull jurisdictions now (all of the hub's own unless told)."""
     settings = loaded(config, data)
-    with opened_hub(settings) as hub:
+    with opened_hub(settings, reads=True) as hub:
         pulled = {each.code for each in hub.sources()}
         for code in codes:
             if declared(settings, code).code not in pulled:
@@ -168,7 +168,7 @@ def resume(code: str, who: str, data: Path | None, config: Path, json_: bool) ->
 @as_json
 def reconcile(agreement: str | None, night: str | None, data: Path | None, config: Path, json_: bool) -> None:
     """Run a night now: compare whole ranges, repair, report. Exit 4 when differences remain."""
-    with opened_hub(loaded(config, data)) as hub:
+    with opened_hub(loaded(config, data), reads=True) as hub:
         today = hub.now().date().isoformat()
         day = night or today
         if day > today:

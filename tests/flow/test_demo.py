@@ -96,10 +96,16 @@ def test_ctrl_c_ends_a_served_demo_cleanly_and_the_store_is_sound(demo):
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=1)  # fmt: skip
     try:
         url = next(line.split("status page: ")[1].split()[0] for line in running.stderr if "status page: " in line)
+        # Only the running demo reaches its cities: a read from outside would fail, and be told as theirs.
+        for command in (["pull", "330483"], ["reconcile"], ["adapters", "diff", "330483"]):
+            told = hub(*command, "--data", folder)
+            assert told.returncode == 11 and "this demo is running" in told.stderr, told.stderr
+        assert hub("status", "--json", "--data", folder).returncode == 0
         with urllib.request.urlopen(f"{url}status.json", timeout=20) as answer:
             status = json.load(answer)
         assert status["hub"]["demo"] is True and len(status["jurisdictions"]) == 10
         assert status["ledger"]["size"] >= first["ledger"]["size"]
+        assert {each["state"] for each in status["jurisdictions"]} == {"on_time"}
         with urllib.request.urlopen(f"{url}ledger/checkpoint", timeout=20) as answer:
             assert answer.read().splitlines()[0].endswith(b"/demo")
     finally:
