@@ -287,37 +287,78 @@ class Intake:
         return how(self._workshop, run.plan, run.kind.name, run.id_keys, [row.data for row in rows])
 
     def trial(self, feed: Feed, connection: Mapping[str, Any]) -> dict[str, int]:
-        """Count what a whole read of a feed would do: new, revised, unchanged, refused, absent; stores nothing."""
+        """Count what a whole read of a feed would do: new, revised, unchanged, refused, absent; stores nothing.
+
+        It counts as the pull does: of a key that stands twice the first is taken, a refused row's record is not missed.
+        """
         counts = dict.fromkeys(("read", "new", "revised", "unchanged", "refused", "absent"), 0)
         kind, mapper, source = (
             self.kinds[feed.kind],
             feed.mapper(),
             feed.source(connection, self._secret, now=self._now),
         )
+        first: dict[tuple[str, str], bytes | None] = {}
+        present: list[tuple[str, str]] = []
+        unreadable = set(feed.origins) if feed.completeness == "delta" else set()
+
+        def refused(origin: str | None, key: str | None) -> None:
+            counts["refused"] += 1
+            if origin is not None and key is not None:
+                present.append((origin, self._issuer(origin).id_of(kind.name, key)))
+            else:
+                unreadable.update([origin] if origin else feed.origins)
+
         with self.store.scan() as scan:
             for page in source.pages(None):
                 for row in page.rows:
                     counts["read"] += 1
                     try:
                         mapped = mapper(row)
-                        if not mapped.retract:
-                            kind.accept(mapped.body)
-                    except (Refuse, KindError):
-                        counts["refused"] += 1
+                    except Refuse as error:
+                        refused(error.origin, error.key)
                         continue
                     if mapped.retract:
                         continue
+                    try:
+                        kind.accept(mapped.body)
+                    except KindError:
+                        refused(mapped.origin, mapped.key)
+                        continue
                     draft = self._issuer(mapped.origin).draft(kind, mapped.key, mapped.body)
+                    if (at := (mapped.origin, draft.id)) in first:
+                        same = first[at] == draft.digest or feed.duplicates != "refuse"
+                        counts["unchanged" if same else "refused"] += 1
+                        continue
+                    first[at] = draft.digest
                     scan.add(mapped.origin, kind.name, [draft.id])
                     known = self.store.known(mapped.origin, kind.name, [draft.id]).get(draft.id)
                     fresh = known is None or known.op == "retract"
                     same = known is not None and known.digest == draft.digest
                     counts["new" if fresh else "unchanged" if same else "revised"] += 1
-            for origin in feed.origins:
-                after = ""
-                while rows := scan.missing(origin, kind.name, 1000, after):
-                    counts["absent"], after = counts["absent"] + len(rows), rows[-1][0]
+            for origin, id in present:
+                scan.add(origin, kind.name, [id])
+            for origin in set(feed.origins) - unreadable:
+                counts["absent"] += sum(1 for _ in self.absent(feed, origin, scan))
         return counts
+
+    def absent(self, feed: Feed, origin: str, scan: Scan) -> Iterator[str]:
+        """Ids of an origin's standing records that a whole read of the feed did not meet, within its window."""
+        after = ""
+        while rows := scan.missing(origin, feed.kind, 1000, after):
+            after = rows[-1][0]
+            yield from (id for id, known in rows if self._in_window(feed, known))
+
+    def _in_window(self, feed: Feed, known: Known) -> bool:
+        """Whether a record lies within the bounds that a window read covers (its field is an open one)."""
+        window = feed.window
+        if feed.completeness != "window" or window is None:
+            return True
+        now = self._now()
+        oldest, newest = (now - timedelta(days=window.days)).date().isoformat(), now.date().isoformat()
+        for held in self.store.leaves(known.number, 1):
+            if held.raw is not None:
+                return oldest <= str(record.parse(held.raw).open.get(window.field, ""))[:10] <= newest
+        return False
 
 
 class _Sieve:
@@ -735,38 +776,20 @@ class _Run:
         if expect.max_rows is not None and rows > expect.max_rows:
             return f"{rows} rows where at most {expect.max_rows} are expected"
         if expect.max_loss is not None and self.feed.completeness != "delta":
-            lost = sum(1 for _ in self._absent(origin, scan))
+            lost = sum(1 for _ in self.intake.absent(self.feed, origin, scan))
             # What stood before this read, within its window: what was met again and what was not.
             stood = lost + self.met_again[origin]
             if stood > SMALL and lost > expect.max_loss * stood:
                 return f"{lost} of {stood} records would vanish, more than {expect.max_loss}"
         return ""
 
-    def _absent(self, origin: str, scan: Scan) -> Iterator[str]:
-        after = ""
-        while rows := scan.missing(origin, self.kind.name, 1000, after):
-            after = rows[-1][0]
-            yield from (id for id, known in rows if self._in_window(known))
-
-    def _in_window(self, known: Known) -> bool:
-        """Whether a record lies within the bounds that a window read covers (its field is an open one)."""
-        window = self.feed.window
-        if self.feed.completeness != "window" or window is None:
-            return True
-        now = self.intake._now()
-        oldest, newest = (now - timedelta(days=window.days)).date().isoformat(), now.date().isoformat()
-        for held in self.intake.store.leaves(known.number, 1):
-            if held.raw is not None:
-                return oldest <= str(record.parse(held.raw).open.get(window.field, ""))[:10] <= newest
-        return False
-
     def _take_back(self, origin: str, scan: Scan) -> None:
         if self.feed.absent == "flag":
-            for id in self._absent(origin, scan):
+            for id in self.intake.absent(self.feed, origin, scan):
                 self.outcome.vanished.add(Reference(origin, self.kind.name, id))
             return
         part: list[Draft] = []
-        for id in self._absent(origin, scan):
+        for id in self.intake.absent(self.feed, origin, scan):
             part.append(Draft(self.kind, id, None, "vanished"))
             if len(part) == BATCH_RECORDS:
                 self._retract(origin, part)

@@ -39,6 +39,41 @@ def figures(outcome) -> tuple[int, int, int, int, int]:
 # --- what changed ---
 
 
+@pytest.mark.parametrize(("more", "twins"), [("", "refused"), ("    duplicates: first\n", "unchanged")])
+def test_a_trial_counts_what_the_pull_then_does(town, more, twins):
+    declared = town.declare(FILES, more=more)
+    town.drop(row(1), row(2), row(3), row(5), row(6))
+    town.pull()
+    # 2 and 4 stand twice, 4 with two fees; 3 cannot be read, which is no reason to miss it; 5 and 6 are gone.
+    town.drop(row(1), row(2, 20), row(3, "many"), row(4), row(4, 40), row(2, 20))
+    size = town.store.size()
+    (told,) = town.hub.trial(declared)
+    found = {"read": 6, "new": 1, "revised": 1, "unchanged": 2, "refused": 1, "absent": 2}
+    found[twins] += 1
+    assert {name: told[name] for name in found} == found and town.store.size() == size
+    done = town.pull()
+    assert figures(done) == (6, 2, found["unchanged"], 2, found["refused"])
+    assert (done.added.count, done.changed.count) == (1, 1)
+
+
+def test_a_trial_calls_absent_only_what_the_pull_may_take_for_vanished(town):
+    town.drop(row(1), row(2), row(3))
+    town.pull()
+    town.drop(row(1))
+    (told,) = town.hub.trial(town.declare(FILES, (SNAPSHOT, "    completeness: delta\n")))
+    assert told["absent"] == 0
+    town.drop(row(1), row(""))
+    (told,) = town.hub.trial(town.declare(FILES))
+    assert (told["refused"], told["absent"]) == (1, 0) and town.pull().retracted.count == 0
+    window = "    completeness: window\n    window: {field: checked_on, days: 30}\n"
+    declared = town.declare(FILES, (SNAPSHOT, window))
+    town.drop(row(1), row(2), row(3, checked="2026-10-01"))
+    town.pull()
+    town.drop(row(1))
+    (told,) = town.hub.trial(declared)
+    assert told["absent"] == 1 == town.pull().retracted.count
+
+
 def test_unchanged_rows_sign_nothing_and_changed_ones_count_up(town):
     town.drop(row(1), row(2), row(3))
     assert figures(town.pull()) == (3, 3, 0, 0, 0)
