@@ -39,7 +39,7 @@ from hub.cli.base import (
     write_files,
     write_out,
 )
-from hub.errors import ConfigError, RecordError, Tampered
+from hub.errors import ConfigError, HubError, RecordError, Tampered
 from hub.export import replace_file
 from hub.intake import Reference
 from hub.keys import KeyRing
@@ -299,7 +299,10 @@ def verify(
     else:
         if ledger_key is None:
             raise ConfigError(["verify --url needs --ledger-key NAME+ID+KEY (the hub's card shows it)"])
-        key = parse_vkey(ledger_key)
+        try:
+            key = parse_vkey(ledger_key)
+        except HubError as error:
+            raise ConfigError([f"--ledger-key: {error.what}; copy `ledger` from the hub's card whole"]) from None
         trust = None
         if pins is not None:
             framework = rules.parse_framework(read_yaml(pins), configuration.load(config).kinds)

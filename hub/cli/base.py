@@ -145,7 +145,8 @@ def start_hub(settings: Settings, port: int | None = None) -> app.Hub:
     folder = settings.hub.data
     app.refuse_other_purpose(folder, False)
     if not (folder / "keys" / f"ledger.{HUB}.key").exists():
-        raise ConfigError([f"{folder}/keys: this hub has no keys yet; run `python3 run.py keys init --data {folder}`"])
+        command = f"python3 run.py keys init --config {settings.folder} --data {folder}"
+        raise ConfigError([f"{folder}/keys: this hub has no keys yet; run `{command}`"])
     return app.Hub(settings, folder, KeyRing(folder / "keys", settings.secret(settings.hub.passphrase)), port=port)
 
 

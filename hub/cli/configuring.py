@@ -69,7 +69,7 @@ def framework_diff(old: Path, new: Path | None, lang: str, config: Path, json_: 
     say(
         {"changes": plain},
         json_,
-        lambda: out.print("\n".join(lines) or "no change 无变化", markup=False, highlight=False),
+        lambda: out.print("\n".join(lines) or "no change 无变化", markup=False, highlight=False, soft_wrap=True),
     )
 
 
@@ -123,7 +123,7 @@ def _sample_counts(settings: Settings, feed: Feed) -> dict[str, Any]:
 @adapters_group.command("preview")
 @click.argument("code")
 @click.option("--feed", default=None)
-@click.option("--rows", default=3, show_default=True)
+@click.option("--rows", type=click.IntRange(1), default=3, show_default=True)
 @config_option
 @as_json
 def adapters_preview(code: str, feed: str | None, rows: int, config: Path, json_: bool) -> None:
@@ -170,7 +170,11 @@ def _previewed(settings: Settings, feed: Feed, limit: int | None) -> Iterator[di
 def adapters_diff(code: str, changed: Path | None, data: Path | None, config: Path, json_: bool) -> None:
     """Count what a changed declaration would revise, before anything is signed: the source is read, nothing is stored."""
     settings = loaded(config, data)
-    declaration = declarations.load(changed) if changed else declared(settings, code)
+    declaration = declared(settings, code)
+    if changed:
+        declaration = declarations.load(changed)
+        if declaration.code != code:
+            raise ConfigError([f"--with {changed}: declares {declaration.code}, not {code}; name that one, or another file"])
     with opened_hub(settings, reads=True) as hub:
         counts = hub.trial(declaration)
     say(
