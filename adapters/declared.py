@@ -45,10 +45,13 @@ _UNKNOWN = "Unknown field."
 
 
 class DeclarationError(Exception):
-    """A declaration that cannot be used; `problems` holds all: `file.yaml:9: a.b: what; how to mend`."""
+    """A declaration that cannot be used; `problems` holds all: `file.yaml:9: a.b: what; how to mend`.
 
-    def __init__(self, problems: Iterable[str]) -> None:
-        self.problems = list(problems)
+    `places` are the keys that lead to what has not the form it should have.
+    """
+
+    def __init__(self, problems: Iterable[str], places: Iterable[tuple[Key, ...]] = ()) -> None:
+        self.problems, self.places = list(problems), list(places)
         super().__init__("\n".join(self.problems))
 
 
@@ -250,10 +253,12 @@ def check(doc: Doc, schema: marshmallow.Schema, at: Sequence[Key] = (), value: A
         return schema.load(value)
     except marshmallow.ValidationError as error:
         found = sorted(_explain(doc, tuple(at), error.messages, schema), key=lambda item: item[0])
-        raise DeclarationError([text for _, text in found]) from None
+        raise DeclarationError([text for _, text, _ in found], [place for _, _, place in found]) from None
 
 
-def _explain(doc: Doc, keys: tuple[Key, ...], messages: Any, shape: Any) -> Iterator[tuple[int, str]]:
+def _explain(
+    doc: Doc, keys: tuple[Key, ...], messages: Any, shape: Any
+) -> Iterator[tuple[int, str, tuple[Key, ...]]]:
     if isinstance(messages, dict):
         for key, inner in messages.items():
             place, inside = _step(keys, key, shape)
@@ -263,9 +268,9 @@ def _explain(doc: Doc, keys: tuple[Key, ...], messages: Any, shape: Any) -> Iter
         if isinstance(message, dict):
             yield from _explain(doc, keys, message, shape)
         elif message == _UNKNOWN:
-            yield doc.line(*keys), doc.problem(keys, *_unknown(str(keys[-1]) if keys else "", shape))
+            yield doc.line(*keys), doc.problem(keys, *_unknown(str(keys[-1]) if keys else "", shape)), keys
         else:
-            yield doc.line(*keys), doc.problem(keys, _PLAIN.get(str(message), str(message)))
+            yield doc.line(*keys), doc.problem(keys, _PLAIN.get(str(message), str(message))), keys
 
 
 def _step(keys: tuple[Key, ...], key: Any, shape: Any) -> tuple[tuple[Key, ...], Any]:

@@ -13,6 +13,7 @@ Pure: dates and kinds are arguments. Configuration comes in through `parse_frame
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from datetime import date, time, timedelta
 from typing import Any, NamedTuple, Protocol
@@ -782,8 +783,11 @@ def parse_framework(
 
     Where `kinds` or `terms` (the rules of deadlines.yaml) is None, what names one goes unchecked.
     """
-    read = check(doc, _FrameworkYaml())
     problems: list[str] = []
+    try:
+        read = check(doc, _FrameworkYaml())
+    except DeclarationError as error:
+        problems, read = error.problems, _well_formed(doc, error.places)
 
     def say(at: Sequence[str | int], what: str, mend: str, zh: str) -> None:
         problems.append(f"{doc.problem(at, what, mend)}\n    {zh}")
@@ -792,8 +796,10 @@ def parse_framework(
     agreements = {name: _agreement_of(each, name) for name, each in read["agreements"].items()}
     _check_members(members, say)
     witnessing = _witnessing(read["witnesses"], say) if "witnesses" in read else None
+    # By name, because one whose own lines are misspelt is a member all the same.
+    named = frozenset(map(str, doc.value["members"])) if read["agreements"] else frozenset()
     for agreement in agreements.values():
-        _check_agreement(agreement, members, terms, say)
+        _check_agreement(agreement, named, terms, say)
         for n, share in enumerate(agreement.shares):
             at = ("agreements", agreement.id, "shares", n)
             _check_selectors(share, agreement, at, say)
@@ -844,8 +850,44 @@ def _check_members(members: Mapping[str, Member], say: _Say) -> None:
                 )
 
 
+# What stands for a part that has not its form, so that what is around it can be judged in the same reading.
+_STAND_INS: dict[str | int, Any] = {
+    "name": {"zh": "-", "en": "-"}, "zh": "-", "en": "-", "tier": TIERS[0], "custody": CUSTODIES[0], "basis": "-",
+    "night": "02:00", "freshness": "24 hours", "when_ended": "keep",
+}  # fmt: skip
+
+
+def _well_formed(doc: Doc, places: Iterable[tuple[str | int, ...]]) -> dict[str, Any]:
+    """What of a framework can be judged beside the places that have not their form; nothing where too much is amiss."""
+    value = deepcopy(doc.value)
+    for place in places:
+        _stand_in(value, place)
+    try:
+        read: dict[str, Any] = _FrameworkYaml().load(value)
+    except ValidationError:
+        return {"members": {}, "agreements": {}}
+    return read
+
+
+def _stand_in(value: Any, place: tuple[str | int, ...]) -> None:
+    # Of shares only those before it, so that each keeps its place in the file.
+    upto = place[:4] if place[2:3] == ("shares",) else place
+    try:
+        for key in upto[:-1]:
+            value = value[key]
+        if isinstance(value, list):
+            if len(upto) == 4 and upto[2] == "shares":
+                del value[upto[-1] :]
+        elif upto[-1] in _STAND_INS:
+            value[upto[-1]] = _STAND_INS[upto[-1]]
+        else:
+            del value[upto[-1]]
+    except (LookupError, TypeError):
+        return  # nothing stands there, or it went with what is around it
+
+
 def _check_agreement(
-    agreement: Agreement, members: Mapping[str, Member], terms: Mapping[str, Rule] | None, say: _Say
+    agreement: Agreement, members: Collection[str], terms: Mapping[str, Rule] | None, say: _Say
 ) -> None:
     at = ("agreements", agreement.id)
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,31}", agreement.id):
@@ -874,7 +916,7 @@ def _check_stay(
     agreement: Agreement,
     n: int,
     stay: Membership,
-    members: Mapping[str, Member],
+    members: Collection[str],
     at: Sequence[str | int],
     say: _Say,
 ) -> None:

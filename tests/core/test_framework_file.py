@@ -180,6 +180,34 @@ def test_every_problem_at_once_and_each_with_a_word_in_chinese(tmp_path: Path, k
         assert any("\u4e00" <= c <= "\u9fff" for c in second)
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("freshness: 24 hours", "freshness: 24 hrs"),
+        ("when_ended: keep", "when_ended: burn"),
+        (TONGXIANG, TONGXIANG.replace("tier: county", "tier: conty")),
+        (TONGXIANG, TONGXIANG.replace("custodial}", "self, first_key: abc}")),
+        (JOINED, '{code: "330483", joined: 2022-02-30}'),
+        ("decision: 90 days", "decision: ninety days"),
+    ],
+)
+def test_what_has_not_its_form_hides_nothing_else_and_draws_no_blame_on_others(
+    tmp_path: Path, kinds: dict[str, Kind], old: str, new: str
+) -> None:
+    alone = problems(tmp_path, kinds, edited((old, new)))
+    assert len(alone) == 1
+    others = (GROUPS, "groups: [facts, party_maskd]"), ("to: peers", "to: {tier: conty}")
+    found = problems(tmp_path, kinds, edited((old, new), *others))
+    assert found[0] == alone[0] and len(found) == 3
+    assert {"party_maskd" in each for each in found[1:]} == {True, False}
+
+
+def test_a_share_that_has_not_its_form_leaves_those_before_it_judged(tmp_path: Path, kinds: dict[str, Kind]) -> None:
+    text = edited((GROUPS, "groups: [fact, party_masked]"), (INSPECTED, INSPECTED.replace("from: all", "from: everyone")))
+    found = problems(tmp_path, kinds, text)
+    assert len(found) == 2 and "from: expected all" in found[0] and "no group 'fact'" in found[1]
+
+
 def test_where_kinds_could_not_be_read_their_names_are_not_blamed(tmp_path: Path) -> None:
     assert problems(tmp_path, None, edited(("kind: case/1", "kind: cases/1"), (GROUPS, "groups: [open]"))) == []
 
