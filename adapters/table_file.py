@@ -59,26 +59,31 @@ def _encoding_of(file: BinaryIO, names: Sequence[str], where: str) -> str:
     A file that is UTF-8 up to some byte is a damaged file, not one in the next encoding: almost any bytes
     read as GB18030.
     """
+    broken = []
     for name in names:
-        beyond_ascii = 0
+        beyond_ascii, line = 0, 1
         decoder = codecs.getincrementaldecoder(name)("strict")
         file.seek(0)
         try:
             while chunk := file.read(1 << 20):
                 text = decoder.decode(chunk)
                 beyond_ascii += 0 if text.isascii() else len(text)
+                line += text.count("\n")
             decoder.decode(b"", final=True)
         except UnicodeDecodeError as error:
             valid = error.object[: error.start].decode(name, "ignore")
             beyond_ascii += sum(c > "\x7f" for c in valid)
+            line += valid.count("\n")
             if name in ("utf-8", "utf-8-sig") and beyond_ascii >= _TELLING:
-                raise Look(where, "UTF-8 that is damaged or cut off", "let the city drop the file again") from None
+                what = "UTF-8 that is damaged or cut off"
+                raise Look(f"{where}:{line}", what, "let the city drop the file again") from None
+            broken.append(f"{name} (line {line})")
         else:
             return name
     raise Look(
         where,
-        f"not readable as {' or '.join(names)}",
-        "save it as UTF-8, or add its encoding to encodings:",
+        f"not readable as {' or '.join(broken)}",
+        "save it as UTF-8, or add its encoding to encodings:; broken far down it is damaged or cut off: have it dropped again",
     )
 
 

@@ -871,7 +871,7 @@ def _well_formed(doc: Doc, places: Iterable[tuple[str | int, ...]]) -> dict[str,
 
 def _stand_in(value: Any, place: tuple[str | int, ...]) -> None:
     # Of shares only those before it, so that each keeps its place in the file.
-    upto = place[:4] if place[2:3] == ("shares",) else place
+    upto: Any = place[:4] if place[2:3] == ("shares",) else place
     try:
         for key in upto[:-1]:
             value = value[key]

@@ -196,7 +196,14 @@ def test_encodings_are_tried_strictly_and_in_order(tmp_path):
 def test_damaged_utf_8_is_never_read_as_gb18030(tmp_path):
     whole = ("id,name\n" + "".join(f"{n},行政处罚决定书\n" for n in range(9))).encode()
     write(tmp_path, "CF_1", whole[:-3])  # cut within the last character
-    with refused(Look, "damaged or cut off"):
+    with refused(Look, "CF_1:10: UTF-8 that is damaged or cut off"):
+        everything(reading(tmp_path, encodings=["utf-8-sig", "gb18030"]))
+
+
+def test_of_each_encoding_it_is_said_in_which_line_it_broke(tmp_path):
+    rows = "id,name\n" + "".join(f"{n},行政处罚决定书\n" for n in range(9))
+    write(tmp_path, "CF_1", rows.encode("gb18030")[:-2])  # cut within the last character
+    with refused(Look, "not readable as utf-8-sig (line 2) or gb18030 (line 10)"):
         everything(reading(tmp_path, encodings=["utf-8-sig", "gb18030"]))
 
 
