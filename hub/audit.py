@@ -6,7 +6,7 @@ same steps that an append takes, and what it finds damaged below them is reporte
 
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, NamedTuple, Protocol
@@ -194,7 +194,7 @@ def fsck(ledger: Ledger, kinds: Mapping[str, Kind], digest_key: bytes) -> Report
         problems += map(str, damaged(ledger, kinds, digest_key))
     files, lost = _files(ledger.store)
     problems += lost
-    report.problems = problems
+    report.problems, report.unproven = problems, _disowned(ledger.store.chains())
     if not problems:
         report.proved = [
             f"{report.size} entries: every signature, key, seq and prev holds, and the tree has the published root",
@@ -307,14 +307,19 @@ class Replay:
             "that a record is true",
             "that this is the newest checkpoint: compare with witnesses or other partners",
         ]
-        found.unproven += [
-            f"what {origin} says in its entries {first} to {last}: it disowned them"
-            for origin, chain in sorted(self._chains.items())
-            for first, last in chain.voids
-        ]
+        found.unproven += _disowned(self._chains.values())
         if self._unpinned:
             found.unproven.append(f"whose the first keys are (not pinned): {', '.join(sorted(self._unpinned))}")
         return found
+
+
+def _disowned(chains: Iterable[Chain]) -> list[str]:
+    """What origins no longer stand by, in words."""
+    return [
+        f"what {chain.origin} says in its entries {first} to {last}: it disowned them"
+        for chain in sorted(chains, key=lambda each: each.origin)
+        for first, last in chain.voids
+    ]
 
 
 def verify(

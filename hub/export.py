@@ -28,7 +28,7 @@ def export_records(
     written, tables = [], []
     for name, kind in sorted(kinds.items()):
         rows, label = list(records(name)), name.replace("/", "_v")
-        columns = ["origin", "id", "rev", *(field for field in kind.fields if any(field in row for row in rows))]
+        columns = ["origin", "id", "rev", *(each for each in ("disowned", *kind.fields) if any(each in row for row in rows))]
         path = folder / ("records.sqlite" if how == "sqlite" else f"{label}.{how}")
         if not rows:
             if how != "sqlite":

@@ -878,14 +878,20 @@ class Node:
         }  # fmt: skip
 
     def records(self, kind: str) -> Iterator[dict[str, Any]]:
-        """Every standing record of a kind as this partner sees it: origin, id, rev, and its open and disclosed fields."""
+        """Every standing record of a kind as this partner sees it: origin, id, rev, and its open and disclosed fields.
+
+        One from a batch that its origin disowned says `disowned`.
+        """
         for row in self.copy_store.series():
             if row.kind != kind:
                 continue
+            chain = self.copy.chain(row.origin)
             for id, known in self.copy_store.walk(row.origin, kind):
                 held = next(self.copy_store.leaves(known.number, 1))
                 if known.op == "put" and held.raw is not None:
-                    yield {"origin": row.origin, "id": id, "rev": known.rev} | seen_fields(held)
+                    entry = self.copy_store.entry_of(known.number) if chain.voids else None
+                    mark = {"disowned": True} if entry and chain.voided(entry.seq) else {}
+                    yield {"origin": row.origin, "id": id, "rev": known.rev} | mark | seen_fields(held)
 
 
 class _FirstSeal(ReaderSeal):

@@ -1,7 +1,9 @@
 """Keys change hands on the ledger: by the announced next key alone, resumably, and with a thief's batches disowned."""
 
+import csv
 import json
 import shutil
+import sqlite3
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -9,6 +11,7 @@ from hub_parts import KINDS, PHRASE, bodies, rig
 
 from hub import app, audit, batch, evidence, note
 from hub.errors import ConfigError, HubError, KeyRefused, Tampered
+from hub.export import export_records
 from hub.keys import KeyRing, list_keys
 from hub.ledger import Submission
 from hub.partner import Node
@@ -165,6 +168,33 @@ def test_a_thiefs_batches_are_disowned_and_seen_to_be(made):
     made.put(A, "case/1", bodies("case/1", A, 1, seed="new"))
     node.push()
     sound(made)
+
+
+@pytest.mark.parametrize("how", ["csv", "json", "sqlite"])
+def test_what_was_disowned_says_so_in_what_a_partner_exports(tmp_path, how):
+    with rig(tmp_path, selves=(A,), pullers=(CUSTODIAL,)) as made:
+        made.put(A, "case/1", bodies("case/1", A, 1, seed="good"))
+        (forged,) = made.put(A, "case/1", bodies("case/1", A, 1, seed="forged"))
+        made.nodes[A].push()
+
+        def exported():
+            made.nodes[CUSTODIAL].pull()
+            kinds = {"case/1": KINDS["case/1"]}
+            (told,) = export_records(tmp_path / "out", how, made.nodes[CUSTODIAL].records, kinds)
+            if how == "sqlite":
+                with sqlite3.connect(told["file"]) as store:
+                    cursor = store.execute("SELECT * FROM case_v1")
+                    return [dict(zip([each[0] for each in cursor.description], row, strict=True)) for row in cursor]
+            with open(told["file"], encoding="utf-8-sig", newline="") as file:
+                return [*csv.DictReader(file)] if how == "csv" else [json.loads(line) for line in file]
+
+        assert [row for row in exported() if "disowned" in row] == []
+        made.nodes[A].rotate(void_from=made.nodes[A].own.chain(A).seq)
+        made.nodes[A].push()
+        rows = exported()
+        told = audit.fsck(made.nodes[CUSTODIAL].copy, KINDS, made.nodes[CUSTODIAL].digest_key).unproven
+        assert any(f"what {A} says in its entries 3 to 3: it disowned them" in line for line in told), "partner verify"
+        assert len(rows) == 2 and [row["id"] for row in rows if row.get("disowned")] == [forged.id]
 
 
 def test_a_revoked_http_key_is_refused_at_once(made):
