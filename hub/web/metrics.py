@@ -34,6 +34,10 @@ class _Gauges(Collector):
         yield _one("ledger_verified_entries", "Entries covered by the last verification", ledger["verified_size"])
         yield _one("ledger_verified_timestamp_seconds", "Last verification", _seconds(ledger["verified_at"]))
         yield _one("ledger_checkpoint_timestamp_seconds", "Last checkpoint", _seconds(ledger["checkpoint_at"]))
+        seen = ledger["witnessed"]
+        yield _one("ledger_witnessed_entries", "Entries that a quorum of witnesses cosigned", seen["size"])
+        since = _seconds(seen["since"])
+        yield _one("ledger_unwitnessed_since_timestamp_seconds", "Of the first entry that no quorum cosigned", since)
         yield _one("next_night_timestamp_seconds", "Next reconciliation", _seconds(status["night"]["next"]))
         ends = [((each["owner"], each["role"], each["key"]), each["days_left"]) for each in status["key_ends"]]
         yield _many("key_days_left", "Days until a key's last day, below 0 once it is over", ("owner", "role", "key"), ends)

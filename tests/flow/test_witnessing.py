@@ -11,6 +11,7 @@ from hub import app, audit, merkle, note
 from hub.canonical import b64
 from hub.errors import KeyRefused, RecordError, Tampered
 from hub.note import Checkpoint, parse_vkey
+from hub.web.metrics import metrics
 from hub.web.witness import create_witness
 from hub.wire import WitnessPost
 from hub.witness import Ask, Forked, Policy, check_fork
@@ -47,6 +48,9 @@ def test_a_quorum_of_pulls_witnesses_the_ledger_and_growth_ends_it(tmp_path):
         grow(made)
         assert made.nodes[C]._client.get("/ledger/checkpoint").body == made.hub.ledger.checkpoint()[0]
         assert state(made)["size"] == size and state(made)["since"] == "2026-11-22T18:00:00+08:00"
+        told = metrics(made.hub.status(), healthy=True).decode().splitlines()
+        assert f"crossregion_hub_ledger_witnessed_entries {size}.0" in told
+        assert "crossregion_hub_ledger_unwitnessed_since_timestamp_seconds 1.7953416e+09" in told
 
 
 def test_one_checkpoint_is_asked_for_until_a_quorum_has_it(tmp_path):
