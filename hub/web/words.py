@@ -85,6 +85,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "freshness": ("时效", "Freshness"),
     "strip": ("近 {n} 天", "Last {n} days"),
     "strip_good": ("{good}/{ran} 天正常", "{good}/{ran} days on time"),
+    "days_fine": ("没有延迟或失败的日子", "No day was late or failed"),
     "strip_none": ("没有运行过", "no runs"),
     "counts": ("读取 / 入账", "Read / stored"),
     "records": ("记录", "Records"),

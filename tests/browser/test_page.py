@@ -184,6 +184,31 @@ def test_the_network_is_a_group_of_links_to_the_rows(visit: Visit) -> None:
     )
 
 
+@pytest.mark.parametrize(("role", "scheme", "width"), [("", "light", 1280), ("viewer", "dark", 390)])
+def test_the_days_of_a_strip_are_told_on_hover_and_focus(visit: Visit, role: str, scheme: str, width: int) -> None:
+    page = visit("trouble", lang="en", width=width, color_scheme=scheme)
+    if role:
+        sign_in(page, role, "nights/jiahu/2026-11-23?lang=en")
+        page.goto(page.url.partition("nights")[0])
+    strip = page.locator("#d-341882")
+    told = strip.locator(".detail")
+    expect(told).to_be_hidden()
+    page.locator("#f-all").focus()
+    strip.focus()
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Tab")
+    expect(strip).to_be_focused()
+    expect(told).to_contain_text("Failing: 22 Nov, 23 Nov")
+    assert told.evaluate("one => one.getBoundingClientRect().right") <= width
+    assert Axe().run(page).violations_count == 0, Axe().run(page).generate_report()
+    page.keyboard.press("Tab")
+    expect(told).to_be_hidden()
+    strip.hover()
+    expect(told).to_be_visible()
+    page.locator("#d-330521").hover()
+    expect(page.locator("#d-330521 .detail")).to_have_text("No day was late or failed")
+
+
 @pytest.mark.parametrize("lang", ["zh", "en"])
 @pytest.mark.parametrize(("shape", "width"), [("wide", 1280), ("narrow", 390)])
 def test_both_sides_of_each_link_are_told_uncut(visit: Visit, lang: str, shape: str, width: int) -> None:
