@@ -88,6 +88,9 @@ def test_axe_finds_nothing_on_any_page(demo: Any, visit: Visit, lang: str, schem
         page.goto(demo.hub.url + path)
         found = Axe().run(page)
         assert found.violations_count == 0, f"{name}: {found.generate_report()}"
+    page.context.clear_cookies()
+    page.goto(f"{demo.hub.url}/login?lang={lang}")
+    assert Axe().run(page).violations_count == 0, Axe().run(page).generate_report()
 
 
 def test_no_page_scrolls_sideways(demo: Any, visit: Visit) -> None:
@@ -107,6 +110,8 @@ def test_every_page_is_whole_in_both_languages(demo: Any, visit: Visit) -> None:
             assert page.locator("html").get_attribute("lang") == {"zh": "zh-CN", "en": "en"}[lang], name
             expect(page.locator("h1")).to_have_count(1)
             assert "None" not in page.locator("main").inner_text(), name
+            as_of = page.locator(".as-of").filter(has_text={"zh": "北京时间", "en": "Beijing time"}[lang])
+            assert name == "night" or as_of.count() == 1, name
         # The switch stays on the page, and the choice holds on the next one.
         page.get_by_role("link", name=other).click()
         assert page.url.startswith(demo.hub.url + path)
