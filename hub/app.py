@@ -36,7 +36,7 @@ from hub.crosscheck import CrossCheck
 from hub.decisions import Decisions, Worklist
 from hub.desk import Desk
 from hub.erasure import Erasures, scrub
-from hub.errors import ConfigError, HubError, KeyRefused, Locked
+from hub.errors import ConfigError, HubError, KeyRefused, Locked, Tampered
 from hub.evidence import TrustFile
 from hub.framework import HUB, HUB_KINDS, Framework, Member
 from hub.intake import Intake, Issuer, Outcome, Progress, stamp
@@ -198,17 +198,26 @@ class Hub:
         self._ring = ring
         self._secrets = ring.secrets()
         self.url = public_url(settings.hub, port)
-        self.store = SqliteStore(folder / "store" / "hub.db", self._secrets.vault())
+        head = settings.hub.head if settings.hub.head and not demo else folder / "head" / "checkpoint"
+        path = folder / "store" / "hub.db"
+        if ring.begun("ledger", HUB) and not head.exists() and not path.exists():
+            raise Tampered(
+                "this ledger's key has signed, and neither store nor head file are here",
+                where=str(head),
+                mend="`restore` the newest backup with its head file. If all is lost, begin a new ledger under another name in "
+                "hub.yaml, with new keys, and let every member know: a second one under this key would be another history",
+            )
+        self.store = SqliteStore(path, self._secrets.vault())
         self.framework = self._pinned(settings.framework, first_keys or {}, http_keys or {})
         if witnesses is not None:
             self.framework = self.framework.with_witnesses(witnesses)
-        head = settings.hub.head if settings.hub.head and not demo else folder / "head" / "checkpoint"
         self.ledger = Ledger(
             self.store, HeadFile(head), LedgerSeal(ring.signer("ledger", HUB)), settings.hub.name, self._trust
         )
         self.workshop = Workshop(settings.kinds_folder, settings.kinds, self._secrets.digest_key)
         self.desk = Desk(self.ledger, settings.kinds, lambda: self.framework, self.workshop, self.now)
         self.ledger.open()
+        ring.begin("ledger", HUB)
         self.ledger.guard = self._compare
         self._mark(demo)
         self._refuse_other_custody()

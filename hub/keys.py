@@ -246,6 +246,18 @@ class KeyRing:
         write_private(path, json.dumps(info, indent=1).encode())
         return made
 
+    def begun(self, role: str, owner: str) -> bool:
+        """Whether this key is noted to have signed."""
+        return self._begun(role, owner).exists()
+
+    def begin(self, role: str, owner: str) -> None:
+        """Note, beside the key, that it has signed: where all else is lost, nobody takes it for a new one."""
+        if not self.begun(role, owner):
+            write_private(self._begun(role, owner), b"this key has signed\n")
+
+    def _begun(self, role: str, owner: str) -> Path:
+        return self._folder / f"{role}.{owner}.begun"
+
     def signer(self, role: str, owner: str, state: str = "current") -> Signer:
         """The private key of a role and owner; KeyRefused where there is none."""
         path = self._path(role, owner, state)

@@ -6,20 +6,20 @@ ledger is unwitnessed is said everywhere. Rule 3. Only lines that hold under the
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 
 from hub import batch, merkle, note
 from hub.canonical import b64
 from hub.errors import HubError, KeyRefused, RecordError, Tampered
-from hub.ledger import Ledger
+from hub.ledger import HALTED, Ledger
 from hub.note import Checkpoint
 from hub.witness import Ask, Forked, Policy, fork_of
 
 PATIENCE = timedelta(hours=6)
 SKEW = 300
-_TARGET = "asked of witnesses"
+_TARGET, _CLAIM = "asked of witnesses", "halted by the word of"
 
 
 class Poster(Protocol):
@@ -173,6 +173,7 @@ class Witnessing:
         """
         policy, problems = self._policy(), []
         raw, head = self._ledger.checkpoint()
+        self._lift({each.name for each in policy.witnesses} if policy else set())
         for each in policy.witnesses if policy else ():
             if not each.url:
                 continue
@@ -193,8 +194,19 @@ class Witnessing:
                 what = "another tree" if held == head.size else f"{held} entries"
                 why = f"witness {each.name} cosigned {what} of this ledger, and {head.size} entries are here"
                 self._ledger.halt(why)
+                with self._store.transaction():
+                    self._store.put(_CLAIM, json.dumps([each.name, why]))
                 raise Tampered(why, mend="an older copy was restored, or a second hub runs; see docs/operations.md")
         return problems
+
+    def _lift(self, named: Container[str]) -> None:
+        """End a halt that rests on a witness's unsigned word once the framework names that witness no more."""
+        name, why = json.loads(self._store.get(_CLAIM) or '["", ""]')
+        if name and name not in named:
+            with self._store.transaction():
+                self._store.put(_CLAIM, "")
+                if self._store.get(HALTED) == why:  # and not on what was proven since
+                    self._store.put(HALTED, "")
 
     def ask(self, post: Poster) -> list[str]:
         """Take the checkpoint to every witness with an address; gives a line for each that did not cosign.

@@ -92,6 +92,19 @@ def test_without_a_head_file_somebody_else_must_say_how_far_it_goes(made):
     made.nodes[CUSTODIAL].pull()
 
 
+def test_where_store_and_head_are_both_lost_the_same_key_begins_no_second_history(made):
+    saved(made)
+    head = (made.folder / "hub" / "head" / "checkpoint").read_bytes()
+    lose(made, "store", "head")
+    for _ in range(2):
+        with pytest.raises(Tampered, match="neither store nor head file are here"):
+            made.open()
+        assert not (made.folder / "hub" / "head" / "checkpoint").exists()
+    restored(made, head=head)
+    made.open()
+    grow(made, "on")
+
+
 @pytest.mark.parametrize("spoil", ["store.db", "manifest.json", "nothing"])
 def test_a_damaged_backup_is_refused(made, spoil):
     saved(made)

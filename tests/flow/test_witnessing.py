@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -9,7 +10,7 @@ from hub_parts import KINDS, Rig, bodies, rig
 
 from hub import app, audit, merkle, note
 from hub.canonical import b64
-from hub.errors import KeyRefused, RecordError, Tampered
+from hub.errors import HubError, KeyRefused, RecordError, Tampered
 from hub.note import Checkpoint, parse_vkey
 from hub.web.metrics import metrics
 from hub.web.witness import create_witness
@@ -245,3 +246,27 @@ def test_what_a_witness_answers_that_is_no_size_is_told_and_stops_nothing(tmp_pa
         (problem,) = made.hub.desk.witnessing.compare(lambda url, ask: (status, body))
         assert C in problem and str(status) in problem
         grow(made)
+
+
+def test_a_halt_by_a_witness_s_word_ends_when_the_framework_names_it_no_more_and_one_that_is_proven_does_not(tmp_path):
+    with rig(tmp_path, witnesses=(C,), quorum=1, pullers=(C,)) as made:
+        named = made.hub.framework
+        policy = Policy((made.policy().witnesses[0]._replace(url="http://w"),), 1)
+        made.hub.framework, compare = named.with_witnesses(policy), made.hub.desk.witnessing.compare
+        for proven in (False, True):
+            with pytest.raises(Tampered, match="cosigned 999999 entries"):
+                compare(lambda url, ask: (409, b"999999"))
+            with pytest.raises(HubError, match="cosigned 999999 entries"):
+                grow(made)
+            assert compare(lambda url, ask: (500, b"")), "away, it said what it said"
+            with pytest.raises(HubError, match="cosigned 999999 entries"):
+                grow(made)
+            if proven:
+                made.hub.ledger.halt("two trees")
+            made.hub.framework = replace(named, witnessing=None)
+            compare(lambda url, ask: (200, b""))
+            if not proven:
+                grow(made)
+                made.hub.framework = named.with_witnesses(policy)
+        with pytest.raises(HubError, match="two trees"):
+            grow(made)
