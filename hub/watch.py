@@ -5,7 +5,7 @@ Rule 1. Nobody has to be a member: open tiles and the ledger's key are enough. R
 a fork, told with the proof. Rule 3. An address that does not answer is said to be away; it is no proof of anything.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from hub import note
@@ -24,18 +24,57 @@ class Told(NamedTuple):
     proof: bytes = b""
 
 
+class Ledgers:
+    """Follows one ledger or more, each at several addresses: what an address first shows names the ledger it is of."""
+
+    def __init__(self, trusts: Sequence[TrustFile], served: Mapping[str, Served]) -> None:
+        self._watches = {trust.hub: Watch(trust, {}) for trust in trusts}
+        self._strangers = dict(served)
+
+    def round(self, views: Mapping[str, bytes] | None = None) -> Iterator[Told]:
+        """One round over every ledger; an address of none is told each time."""
+        for name, served in list(self._strangers.items()):
+            try:
+                found = self._of(served.checkpoint()) if len(self._watches) > 1 else next(iter(self._watches.values()))
+            except HubError as error:
+                yield Told(name, "away", error.what)
+                continue
+            if found is None:
+                yield Told(name, "tampered", "it serves a ledger that no trust file is of")
+            else:
+                found.follow(name, self._strangers.pop(name))
+        alone = next(iter(self._watches.values())) if len(self._watches) == 1 else None
+        of = {name: alone or self._of(raw) for name, raw in (views or {}).items()}
+        yield from (Told(name, "tampered", "a view of a ledger that no trust file is of") for name in of if of[name] is None)
+        for watch in self._watches.values():
+            yield from watch.round({name: raw for name, raw in (views or {}).items() if of[name] is watch})
+
+    def _of(self, raw: bytes) -> "Watch | None":
+        return self._watches.get(raw.split(b"\n", 1)[0].decode("utf-8", "replace"))
+
+
 class Watch:
     """Follows one ledger at several addresses; `served` are these by their names."""
 
     def __init__(self, trust: TrustFile, served: Mapping[str, Served]) -> None:
-        self._trust, self._served = trust, served
-        self._replays = {name: Replay(trust.hub, trust.log, trust.pins.get) for name in served}
+        self._trust = trust
+        self._served: dict[str, Served] = {}
+        self._replays: dict[str, Replay] = {}
         self._raw: dict[str, bytes] = {}
+        for name, each in served.items():
+            self.follow(name, each)
+
+    def follow(self, name: str, served: Served) -> None:
+        """One more address of this ledger."""
+        self._served[name] = served
+        self._replays[name] = Replay(self._trust.hub, self._trust.log, self._trust.pins.get)
 
     def round(self, views: Mapping[str, bytes] | None = None) -> Iterator[Told]:
         """Look at each address once, then hold every view against the longest ledger followed."""
         for name, served in self._served.items():
             yield self._look(name, served)
+        if not self._replays:
+            return
         longest = max(self._replays, key=lambda name: self._replays[name].size)
         for name, raw in {**self._raw, **(views or {})}.items():
             if name != longest:

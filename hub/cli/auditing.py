@@ -45,7 +45,7 @@ from hub.intake import Reference
 from hub.keys import KeyRing
 from hub.ledger import Pin
 from hub.note import parse_vkey
-from hub.watch import Watch
+from hub.watch import Ledgers
 from hub.wire import OpenLedger
 from hub.witness import Policy, check_fork
 
@@ -314,20 +314,21 @@ def verify(
 
 @main.command()
 @click.argument("urls", nargs=-1, required=True)
-@click.option("--trust", "pins", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=True,
-              help="The ledger's trust file (`keys export` prints it).")  # fmt: skip
+@click.option("--trust", "pins", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=True, multiple=True,
+              help="The ledger's trust file (`keys export` prints it); give one for each ledger to follow.")  # fmt: skip
 @click.option("--view", "views", multiple=True, type=click.Path(exists=True, dir_okay=False, path_type=Path),
               help="A checkpoint found elsewhere, such as a node's copy-head/checkpoint; read anew each round.")  # fmt: skip
 @click.option("--every", type=click.IntRange(5, 86_400), default=60, show_default=True, help="Seconds between rounds.")
 @click.option("--once", is_flag=True, help="One round.")
 @as_json
-def watch(urls: tuple[str, ...], pins: Path, views: tuple[Path, ...], every: int, once: bool, json_: bool) -> None:
-    """Follow one ledger at one or more open addresses: verify each new entry, compare all views. Exit 5 on tampering.
+def watch(
+    urls: tuple[str, ...], pins: tuple[Path, ...], views: tuple[Path, ...], every: int, once: bool, json_: bool
+) -> None:
+    """Follow ledgers at open addresses: verify each new entry, compare all views of each. Exit 5 on tampering.
 
     A fork's proof is written to fork.json in the folder this runs in.
     """
-    trust = evidence.read_trust(pins.read_bytes())
-    watching = Watch(trust, {url: OpenLedger(url) for url in urls})
+    watching = Ledgers([evidence.read_trust(path.read_bytes()) for path in pins], {url: OpenLedger(url) for url in urls})
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())

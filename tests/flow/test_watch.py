@@ -6,13 +6,15 @@ from dataclasses import replace
 
 import pytest
 from hub_parts import bodies, rig
+from ledger_parts import HUB, ORIGIN, Parts
 
 from hub import evidence, note
 from hub.app import LocalLedger
 from hub.canonical import b64
 from hub.errors import Unreachable
+from hub.evidence import TrustFile
 from hub.note import Checkpoint, parse_vkey
-from hub.watch import Watch
+from hub.watch import Ledgers, Watch
 from hub.witness import Policy, Witness, check_fork
 
 A, C = "330483", "330503"
@@ -34,6 +36,13 @@ class Counted(LocalLedger):
     def bundle(self, index, width):
         self.asked.append((index, width))
         return super().bundle(index, width)
+
+
+class Third(LocalLedger):
+    """Serves a ledger under a name that nobody trusts."""
+
+    def checkpoint(self):
+        return b"third.example/ledger\n" + super().checkpoint()
 
 
 @pytest.fixture
@@ -61,6 +70,24 @@ def test_each_entry_is_verified_once(made):
     assert states(watch) == [("hub", "grown")] and [index for index, _ in served.asked] == [0, 1]
     object.__setattr__(served, "away", True)
     assert states(watch) == [("hub", "away")]
+
+
+def test_several_ledgers_are_followed_each_by_its_own_trust_file(made, tmp_path):
+    other = Parts(tmp_path / "other").start()
+    trust = TrustFile(HUB, other.key, Policy((), 0), {ORIGIN: other.trust(ORIGIN)})
+    away = Counted(other.ledger)
+    object.__setattr__(away, "away", True)
+    served = {"one": Counted(made.hub.ledger), "two": away, "mirror": Counted(other.ledger)}
+    watch = Ledgers([made.hub.trust_file(), trust], served)
+    assert sorted(states(watch)) == [("mirror", "grown"), ("one", "grown"), ("two", "away")]
+    object.__setattr__(away, "away", False)
+    view = other.ledger.checkpoint()[0]
+    assert sorted(states(watch, {"node": view})) == [("mirror", "ok"), ("one", "ok"), ("two", "grown")]
+    # A view of one ledger says nothing of the other; one of a third is no view of either.
+    other.add([1])
+    assert ("ahead", "tampered") in states(watch, {"ahead": other.ledger.checkpoint()[0].replace(b"ledger", b"ledgers", 1)})
+    strange = Ledgers([made.hub.trust_file(), trust], {"x": Third(other.ledger)})
+    assert states(strange) == [("x", "tampered")]
 
 
 def test_views_that_agree_say_nothing(made):
