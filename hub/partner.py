@@ -357,6 +357,9 @@ class Node:
 
     def pull(self, progress: Callable[[int, int], None] | None = None) -> dict[str, int]:
         """Fetch, verify and keep everything new; Tampered for a fork or a shrunken ledger."""
+        for each in (self.copy_store, self.own_store):
+            # Left waiting by a pull that was killed, or beside which somebody read.
+            erasure.scrub(each)
         self._learn()
         new = 0
         while True:
@@ -669,7 +672,8 @@ class Node:
             erasure.strip(self.copy, self.kinds, self.digest_key, {origin}, lambda what: gone if what.kind == kind else nothing)
             if gone == erasure.WHOLE:
                 self.copy_store.drop_current(origin, kind)
-        self.copy_store.scrub()
+            self.copy_store.put(erasure.SCRUB, "pending")
+        erasure.scrub(self.copy_store)
 
     def _forget(self, notices: Iterable[_Notice]) -> None:
         """What the hub erased goes here too: from the copy, and from this city's own store where it is its record."""

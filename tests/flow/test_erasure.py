@@ -9,6 +9,7 @@ from hub_parts import KINDS, bodies, rig, withdrawn
 from hub import audit, erasure, evidence, record
 from hub.errors import HubError, NotFound
 from hub.intake import Reference
+from hub.store import engine
 from hub.store.sqlite import SqliteStore
 
 A, B, CUSTODIAL = "330483", "330521", "330503"
@@ -208,3 +209,24 @@ def test_a_city_takes_back_what_was_erased(tmp_path):
         assert node.push()["sent"] == 2
         assert made.hub.store.known(A, "case/1", [leaf.id])[leaf.id].op == "retract"
         assert audit.fsck(made.hub.ledger, KINDS, made.hub.digest_key).problems == []
+
+
+def test_a_node_scrubs_at_its_next_pull_what_a_reader_kept_it_from(tmp_path):
+    with rig(tmp_path, selves=(A,), pullers=(B,)) as made:
+        (leaf,) = made.put(A, "case/1", bodies("case/1", A, 1))
+        made.nodes[A].push()
+        node = made.nodes[B]
+        node.pull()
+        reader = engine.sqlite3.connect(str(tmp_path / B / "copy" / "store.db"), isolation_level=None)
+        reader.execute("PRAGMA busy_timeout = 0")
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM segment").fetchone()
+        made.hub.erasures.erase(Reference(A, "case/1", leaf.id), ["party"], "request", "tester")
+        for store in (node.copy_store, node.own_store):
+            store._db().execute("PRAGMA busy_timeout = 0")
+        node.pull()
+        assert node.copy_store.get(erasure.SCRUB) == "pending", "somebody still reads"
+        reader.execute("COMMIT")
+        reader.close()
+        node.pull()
+        assert node.copy_store.get(erasure.SCRUB) == ""
