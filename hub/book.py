@@ -12,7 +12,7 @@ from hub.canonical import b64
 from hub.evidence import TrustFile
 from hub.framework import Framework
 from hub.ledger import Ledger
-from hub.status import VERIFIED
+from hub.status import verification
 from hub.store.base import Store
 
 AUDIT = "audit/1"
@@ -32,7 +32,6 @@ class Book:
     def head(self) -> dict[str, Any]:
         """The published checkpoint, its witnesses, and who verified the ledger last."""
         raw, head = self._ledger.checkpoint()
-        verified = json.loads(self._store.get(VERIFIED) or "{}")
         trust = self._trust()
         return {
             "hub": self._ledger.hub,
@@ -41,11 +40,9 @@ class Book:
             "checkpoint": raw.decode(),
             "key": str(trust.log),
             "pins": len(trust.pins),
-            "verified_at": verified.get("at"),
-            "verified_size": verified.get("size"),
             "witnessed": self._witnessed(),
             "audits": self.audits(),
-        }
+        } | verification(self._store)
 
     def trust_file(self) -> bytes:
         """What a verifier needs beforehand, as `keys export` prints it."""

@@ -246,17 +246,13 @@ class Status:
 
     def _ledger_part(self) -> dict[str, Any]:
         _, head = self._ledger.checkpoint()
-        verified = json.loads(self._store.get(VERIFIED) or "{}")
         last = self._store.entry(head.size - 1) if head.size else None
         return {
             "size": head.size,
             "root": b64(head.root),
             "checkpoint_at": batch.parse(self._ledger.hub, note.parse(last.note).text).time if last else None,
-            "verified_at": verified.get("at"),
-            "verified_size": verified.get("size"),
-            "problem": verified.get("problem"),
             "witnessed": self._witnessed(),
-        }
+        } | verification(self._store)
 
     def _night_part(self, asked: Sequence[str]) -> dict[str, Any]:
         rows: list[dict[str, Any]] = []
@@ -347,6 +343,12 @@ def _city_facts(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
             state, f"{len(concerned)} 个辖区需要关注：{zh}", f"{len(concerned)} of {len(rows)} jurisdictions: {en}",
             _causes(concerned), ("查看下表首行，按提示处理", "See the first rows below and do what they say"),
         )  # fmt: skip
+
+
+def verification(store: Store) -> dict[str, Any]:
+    """How the ledger verified last: when and to which size it held, and why it did not since; of each None where never."""
+    last = json.loads(store.get(VERIFIED) or "{}")
+    return {"verified_at": last.get("at"), "verified_size": last.get("size"), "problem": last.get("problem")}
 
 
 def _ledger_facts(ledger: Mapping[str, Any], now: datetime) -> Iterator[dict[str, Any]]:

@@ -55,7 +55,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "ledger_check": ("账本校验", "Ledger verification"),
     "verified_none": ("账本还没有校验过", "the ledger has never been verified"),
     "verified_all": ("全部 {n} 个账本条目", "all {n} ledger entries"),
-    "verified_some": ("已校验 {n} / {size} 个账本条目", "{n} of {size} ledger entries"),
+    "verified_some": ("已校验 {n} / {size} 个账本条目，其后新增 {since} 个", "{n} of {size} ledger entries, new since: {since}"),
     "next_night": ("下次夜间对账", "Next reconciliation"),
     "not_scheduled": ("未排定", "Not scheduled"),
     "network": ("协作网络", "Network"),

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,9 +14,11 @@ from console_parts import PASSWORD, signed_in
 from flask.testing import FlaskClient
 
 from hub import evidence
+from hub.status import VERIFIED
 
 HOST = {"headers": {"Host": "127.0.0.1"}}
 NIGHT = "2026-11-23"
+TICK = "M3.5 8.5 6.7"
 
 
 @pytest.fixture(scope="module")
@@ -90,11 +93,31 @@ def test_an_agreement_says_what_the_framework_decides(town: Any, client: FlaskCl
 def test_the_ledgers_page_tells_head_and_key_and_gives_what_verifies(town: Any, client: FlaskClient) -> None:
     page = client.get("/ledger?lang=en", **HOST).text
     raw, head = town.hub.ledger.checkpoint()
-    assert raw.decode().splitlines()[2] in page and f"{head.size} of {head.size} ledger entries" in page
+    assert raw.decode().splitlines()[2] in page and f"all {head.size} ledger entries" in page
     assert "no witness is declared" in page
     trust = client.get("/trust.json", **HOST).data
     assert str(evidence.read_trust(trust).log) == json.loads(trust)["policy"].split()[1]
     assert str(evidence.read_trust(trust).log) in page.replace("&#43;", "+")
+
+
+def test_both_pages_tell_the_same_of_a_verification(
+    town: Any, client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size, at = town.hub.ledger.checkpoint()[1].size, "2026-11-23T02:04:00+08:00"
+    kept = town.hub.store.get
+
+    def told(**last: Any) -> list[str]:
+        monkeypatch.setattr(town.hub.store, "get", lambda name: json.dumps(last) if name == VERIFIED else kept(name))
+        pages = (client.get(path + "?lang=en", **HOST).text for path in ("/", "/ledger"))
+        return [re.search(r"<dt>Verified</dt><dd>(.*?)</dd>", page, re.DOTALL)[1] for page in pages]  # type: ignore[index]
+
+    one, other = told(at=at, size=size - 1)
+    # What came since the nightly check is said, and is nothing to warn of.
+    assert one == other and f"{size - 1} of {size} ledger entries, new since: 1" in one and TICK in one
+    one, other = told(at=at, size=size, problem={"zh": "根不一致", "en": "roots differ"})
+    assert one == other and "roots differ" in one and "s-failing" in one and TICK not in one
+    one, other = told()
+    assert one == other and TICK not in one
 
 
 def test_entries_are_paged_newest_first(town: Any, client: FlaskClient) -> None:
