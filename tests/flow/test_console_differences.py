@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from hub.reconcile.worklist import Finding, Ref, fresh
 from hub.web.differences import FILTERS
 
 HOST = {"headers": {"Host": "127.0.0.1"}}
+DRAW = Path(__file__).resolve().parents[2] / "hub" / "web" / "templates" / "draw.html"
 FLAGGED = ("    completeness: snapshot\n", "    completeness: snapshot\n    absent: flag\n")
 
 
@@ -51,6 +54,21 @@ def test_the_list_says_how_many_and_leads_to_each(town: Any, visit: Any) -> None
     rows = town.store.differences()
     assert len(rows) == 2 and "2 项差异" in page and page.count("来源中已消失") >= 2
     assert all(f"/differences/{each.identity}" in page for each in rows)
+
+
+def test_a_slight_difference_looks_like_no_other_state(town: Any, visit: Any) -> None:
+    shapes = re.findall(r"'(\w+)': '(M[^']+)'", DRAW.read_text("utf-8"))
+    assert len(shapes) == len({shape for _, shape in shapes})
+    row = town.store.differences()[0]
+    with town.store.transaction():
+        town.store.put_differences([replace(row, severity="low")], [])
+    try:
+        for path in (f"/differences/{row.identity}", "/differences"):
+            page = visit("viewer").get(path, **HOST).text
+            assert '<span class="pill s-low">' in page and dict(shapes)["paused"] not in page, path
+    finally:
+        with town.store.transaction():
+            town.store.put_differences([row], [])
 
 
 def test_each_filter_narrows_and_says_what_it_would_leave(town: Any, visit: Any) -> None:
