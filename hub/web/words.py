@@ -130,7 +130,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "本报告是账本第 {entry} 号条目中的记录 {kind} {id}，第 {rev} 版，由枢纽签名。",
         "This report is the record {kind} {id}, revision {rev}, in ledger entry {entry}, signed by the hub",
     ),
-    "back": ("返回状态页", "Back to the status page"),
+    "back": ("返回总览", "Back to the overview"),
     "running_night": ("进行中：{done}/{of}", "running: {done} of {of}"),
     "ledger": ("共享账本", "Shared ledger"),
     "size": ("条目数", "Entries"),
@@ -698,12 +698,13 @@ class Words:
     def count(self, number: int | None) -> str:
         return "–" if number is None else f"{number:,}"
 
-    def zone(self) -> str:
-        """The zone as people say it, else its name with the offset of now."""
-        if self.zone_name in _ZONES:
-            return _ZONES[self.zone_name][self._column]
-        offset = self.now.strftime("%z")
-        return f"{self.zone_name} (UTC{offset[:3]}:{offset[3:5]})"
+    def zone(self, name: str = "") -> str:
+        """The zone, the hub's unless named, as people say it; else its name with the offset of now."""
+        name = name or self.zone_name
+        if name in _ZONES:
+            return _ZONES[name][self._column]
+        offset = self.now.astimezone(ZoneInfo(name)).strftime("%z")
+        return f"{name} (UTC{offset[:3]}:{offset[3:5]})"
 
     def at(self, iso: str) -> datetime:
         """ISO 8601 with an offset, in the hub's time zone."""

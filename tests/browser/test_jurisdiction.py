@@ -196,7 +196,7 @@ def test_no_width_needs_sideways_scrolling(visit: Visit, lang: str) -> None:
 
 def test_the_overview_leads_to_it_and_back_to_its_row(visit: Visit, url: str) -> None:
     page = visit(FILES)
-    page.get_by_role("link", name="Back to the status page").click()
+    page.get_by_role("link", name="Back to the overview").click()
     assert page.url.endswith(f"/#j-{FILES}")
     expect(page.locator(f"#j-{FILES}")).to_be_in_viewport()
     page.locator(f"#wide-{FILES}").click()

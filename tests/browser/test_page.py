@@ -146,7 +146,7 @@ def test_a_nights_report_is_sound_narrow_and_harmless(visit: Visit, lang: str, s
     expect(page.get_by_text("<script>alert(1)</script>").first).to_be_visible()
     # Four of nine are listed, and the page says so.
     expect(page.get_by_text("只显示 4 个，共 9 个。" if lang == "zh" else "Showing 4 of 9.")).to_be_visible()
-    page.get_by_role("link", name="返回状态页" if lang == "zh" else "Back to the status page").click()
+    page.get_by_role("link", name="返回总览" if lang == "zh" else "Back to the overview").click()
     expect(page.locator("#verdict")).to_be_visible()
 
 

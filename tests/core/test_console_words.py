@@ -51,6 +51,17 @@ def test_every_word_is_used_and_every_word_used_is_there() -> None:
     assert WORDS.keys() - used - coded - named == set()
 
 
+def test_a_zone_is_called_as_people_say_it() -> None:
+    assert (ZH.zone(), EN.zone(), EN.zone("Asia/Shanghai")) == ("北京时间", "Beijing time", "Beijing time")
+    assert Words("zh", "Europe/Oslo", "2026-11-23T10:12:30+08:00").zone("Asia/Shanghai") == "北京时间"
+    assert EN.zone("Asia/Kolkata") == "Asia/Kolkata (UTC+05:30)"
+
+
+def test_the_way_back_is_called_as_the_menu_calls_it() -> None:
+    for back, page in zip(WORDS["back"], WORDS["nav_overview"], strict=True):
+        assert page.casefold() in back.casefold()
+
+
 def test_every_state_has_its_word() -> None:
     assert {f"s_{state}" for state in STATES} <= WORDS.keys()
 

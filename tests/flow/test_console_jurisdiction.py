@@ -167,7 +167,15 @@ def test_of_a_row_set_aside_only_the_shape_of_its_value_is_told(town, app):
 
 def test_a_member_of_two_agreements_is_told_with_its_days(app):
     text = text_of(get(client_of(app, "viewer"), f"/jurisdictions/{WEB}?lang=en").text)
-    assert "Other" in text and "2026-11-01 2026-12-31" in text and "Pair" in text and "agreed 6 h" in text
+    assert "Other" in text and "1 Nov 31 Dec" in text and "Pair" in text and "agreed 6 h" in text
+
+
+def test_times_are_worded_as_on_every_other_page(town, app):
+    town.pull()
+    page = get(client_of(app, "viewer"), f"{PAGE}?lang=en").text
+    assert re.search(r'data-label="Joined">\d+ [A-Z][a-z]{2}( \d{4})?<', page)
+    actual = " ".join(re.sub("<[^>]+>", " ", page[page.index("<dt>Actual") : page.index("<dt>Next")]).split())
+    assert re.search(r"Actual .+ · today \d\d:\d\d · until (today|tomorrow) \d\d:\d\d", actual), actual
 
 
 def test_a_city_that_signs_for_itself_offers_nothing_to_start(tmp_path):
@@ -202,7 +210,7 @@ def test_a_keys_last_day_stands_beside_it(town, app):
     page = get(client_of(app, "viewer"), f"{PAGE}?lang=en").text
     last = START.date() + timedelta(days=90)
     keys = page[page.index('id="keys"') :]
-    assert f"{last.day} {last:%b} {last.year}" in keys and "90 days" in keys
+    assert f"{last.day} {last:%b} {last.year}" in keys and "days left: 90" in keys
     town.clock.at = START + timedelta(days=91)
     assert "over" in get(client_of(app, "viewer"), f"{PAGE}?lang=en").text[page.index('id="keys"') :]
 
