@@ -8,7 +8,7 @@ import flask
 from hub.accounts import sees
 from hub.errors import NotFound
 from hub.reports import csv_of, table, xlsx_of
-from hub.web.page import ReportsLike, frame, language, mine, page, rooms, status, there, words
+from hub.web.page import ReportsLike, city_name, frame, kind_word, language, mine, page, rooms, status, there, words
 
 _TYPES = {
     "csv": "text/csv; charset=utf-8",
@@ -60,8 +60,11 @@ def _report(agreement: str, night: str) -> dict[str, object]:
 
 
 def _night(agreement: str, night: str) -> flask.Response:
-    report, reports, lang = _report(agreement, night), _reports(), language()
-    return page("night.html", frame(), r=report, label=lambda name: reports.label(name, lang))
+    report, reports, now, lang = _report(agreement, night), _reports(), frame(), language()
+    return page(
+        "night.html", now, r=report, label=lambda name: reports.label(name, lang), city=city_name,
+        kind_word=lambda kind: kind_word(words(now), kind),
+    )  # fmt: skip
 
 
 def _export(agreement: str, night: str, how: str) -> flask.Response:

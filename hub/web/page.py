@@ -128,6 +128,19 @@ def words(now: dict[str, Any]) -> Words:
     return Words(language(), now["hub"]["time_zone"], now["as_of"])
 
 
+def city_name(code: str) -> Mapping[str, str]:
+    """What a jurisdiction is called; by its code where the framework does not know it."""
+    framework = rooms().framework
+    found = framework().members.get(code) if framework else None
+    return found.name if found else {"zh": code, "en": code}
+
+
+def kind_word(said: Words, kind: str) -> str:
+    """What a kind, or what stands in a kind's place (a quarantine, a copy), is called."""
+    known = rooms().kinds.get(kind)
+    return said.of(known.label) if known else said.word("thing", kind)
+
+
 def page(template: str, now: dict[str, Any], http: int = 200, **values: Any) -> flask.Response:
     """A page in the reader's language, which is remembered where it was asked for; `now` is a status or frame."""
     request, lang = flask.request, language()

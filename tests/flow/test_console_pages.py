@@ -9,11 +9,12 @@ from typing import Any
 
 import openpyxl
 import pytest
-from city_parts import FILES, Town, row
+from city_parts import FILES, WEB, Town, row
 from console_parts import PASSWORD, signed_in
 from flask.testing import FlaskClient
 
 from hub import evidence
+from hub.reports import Reports
 from hub.status import VERIFIED
 
 HOST = {"headers": {"Host": "127.0.0.1"}}
@@ -57,6 +58,32 @@ def test_the_calendar_leads_to_each_report_and_names_days_without_one(town: Any,
 def test_a_month_that_is_none_is_this_one(client: FlaskClient, month: str) -> None:
     reply = client.get(f"/nights?month={month}&lang=en", **HOST)
     assert reply.status_code == 200 and "Nov 2026" in reply.text
+
+
+def test_a_report_speaks_in_names_and_leads_to_the_records_it_repaired(
+    town: Any, client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind, id = next((each.kind, id) for each in town.store.series() if each.origin == FILES
+                    for id, _ in town.store.walk(FILES, each.kind))  # fmt: skip
+    rows, path = {"origin": FILES, "kind": kind, "id": id}, f"/records/{kind.split('/')[0]}/{FILES}/{id}"
+    listed = [
+        rows | {"type": "vanished", "severity": "low"},
+        rows | {"type": "of another version", "severity": "odd", "kind": "quarantine", "id": "feed"},
+    ]
+    told = Reports.__call__
+
+    def more(room: Reports, agreement: str, night: str) -> dict[str, Any]:
+        given = told(room, agreement, night)
+        return given | {"differences": listed, "repairs": [rows | {"type": "missing"}], "not_compared": [WEB, FILES, "990099"]}
+
+    monkeypatch.setattr(Reports, "__call__", more)
+    page = client.get(f"/nights/pair/{NIGHT}?lang=zh", **HOST).text
+    member, label = town.hub.framework.members, town.settings.kinds[kind].label["zh"]
+    text = " ".join(re.sub("<[^>]+>", " ", page[page.index("<main") :]).split())
+    assert f"{member[WEB].name['zh']} 、 {member[FILES].name['zh']} 、 990099".replace(" ", "") in text.replace(" ", "")
+    assert text.count(f"{member[FILES].name['zh']} · {label} {id}") == 2 and f"{FILES} {kind}" not in text
+    assert f"{member[FILES].name['zh']} · 隔离区 feed" in text
+    assert page.count(f'href="{path}"') == 2 and client.get(path, **HOST).status_code == 200
 
 
 def test_a_report_is_exported_as_it_was_signed(client: FlaskClient) -> None:
