@@ -4,8 +4,10 @@ import csv
 import io
 import json
 import re
+from calendar import monthrange
 from collections.abc import Iterator
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import openpyxl
 import pytest
@@ -52,6 +54,21 @@ def test_the_calendar_leads_to_each_report_and_names_days_without_one(town: Any,
     # Before the first night nothing was missed.
     assert "无报告" not in page[: page.index(NIGHT)]
     assert "12月" in client.get("/nights?month=2026-12&lang=zh", **HOST).text
+
+
+def test_the_calendar_marks_today_and_tells_what_is_past_from_what_is_to_come(town: Any, client: FlaskClient) -> None:
+    today = town.hub.now().astimezone(ZoneInfo("Asia/Shanghai")).date()
+    cells = re.findall(r'<td class="([^"]*)"( aria-current="date")?><(?:a|span)[^>]*>(\d+)', client.get("/nights", **HOST).text)
+    assert [(int(day), bool(now)) for _, now, day in cells] == [
+        (day, day == today.day) for day in range(1, monthrange(today.year, today.month)[1] + 1)
+    ]
+    for look, _, day in cells:
+        if int(day) != 23:
+            assert look == ("s-never" if int(day) < today.day else "ahead"), day
+    # Another month has no today, and its days are all to come or all past.
+    for month, look in (("2026-10", "s-never"), ("2026-12", "ahead")):
+        page = client.get(f"/nights?month={month}", **HOST).text
+        assert "aria-current=\"date\"" not in page and set(re.findall(r'<td class="([^"]*)"', page)) - {"other"} == {look}
 
 
 @pytest.mark.parametrize("month", ["", "x", "2026-13", "2026-11-23", "-1", "9" * 50])
