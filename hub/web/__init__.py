@@ -28,7 +28,7 @@ from hub import __version__
 from hub.errors import HubError, KeyRefused, NotFound
 from hub.web import api, tiles
 from hub.web.api import Desk
-from hub.web.console import add_console
+from hub.web.console import add_console, unknown
 from hub.web.doors import broken
 from hub.web.page import Rooms
 from hub.wire import Gate, target
@@ -167,9 +167,11 @@ def _answer_errors(app: Flask) -> None:
 
 
 def _http_problem(error: HTTPException) -> Any:
-    """Flask's own errors: a problem object to a program, the plain page to a person."""
-    if isinstance(error, RequestRedirect) or not (_is_guarded() or request.path == "/healthz"):
+    """Flask's own errors: a problem object to a program, a page to a person."""
+    if isinstance(error, RequestRedirect):
         return error
+    if not (_is_guarded() or request.path == "/healthz"):
+        return _page_instead(error)
     texts = {
         404: ("not_found", "no such path", "see /v1/openapi.json"),
         405: ("method_not_allowed", "this path does not take this method", "see /v1/openapi.json"),
@@ -180,6 +182,17 @@ def _http_problem(error: HTTPException) -> Any:
     for name, value in error.get_headers():
         if name == "Allow":
             answer.headers[name] = value
+    return answer
+
+
+def _page_instead(error: HTTPException) -> Any:
+    """The console's page for an address that there is not, where a person asks; elsewhere the error as it is."""
+    # Named, not merely accepted: a program that takes anything is no person.
+    asks = "text/html" in request.accept_mimetypes.values() and not request.path.startswith(_DOCS)
+    if error.code not in (404, 405) or not asks or "console" not in flask.current_app.extensions:
+        return error
+    answer = unknown(error.code)
+    answer.headers.extend((name, value) for name, value in error.get_headers() if name == "Allow")
     return answer
 
 

@@ -10,7 +10,7 @@ from flask_limiter.util import get_remote_address
 
 from hub.errors import HubError
 from hub.web import agreements, differences, doors, journal, jurisdictions, ledger, nights, overview, records
-from hub.web.page import Rooms, me, mine
+from hub.web.page import Rooms, me, mine, rooms
 
 POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -20,27 +20,33 @@ LOGINS = "20 per minute"
 SEARCHES = "60 per minute"
 
 
-def add_console(app: flask.Flask, rooms: Rooms) -> None:
+def _strict(reply: flask.Response) -> flask.Response:
+    reply.headers["Content-Security-Policy"] = POLICY
+    reply.headers["X-Content-Type-Options"] = "nosniff"
+    # Not no-referrer: a browser then gives a form's origin as null.
+    reply.headers["Referrer-Policy"] = "same-origin"
+    if rooms().secure:
+        reply.headers["Strict-Transport-Security"] = "max-age=31536000"
+    reply.headers.setdefault("Cache-Control", "no-cache" if me() is None else "no-store")
+    return reply
+
+
+def unknown(code: int) -> flask.Response:
+    """What a person is told who asked for an address that there is not, in a page as strict as every other."""
+    return _strict(doors.unknown(code))
+
+
+def add_console(app: flask.Flask, behind: Rooms) -> None:
     """Put the console at the root of an application."""
     console = flask.Blueprint(
         "console", __name__, template_folder="templates", static_folder="static", static_url_path="/static"
     )
-    app.extensions["console"] = rooms
+    app.extensions["console"] = behind
     doors.doors(console)
     for module in (overview, jurisdictions, differences, records, nights, agreements, ledger, journal):
         module.pages(console)
 
-    @console.after_request
-    def strict(reply: flask.Response) -> flask.Response:
-        reply.headers["Content-Security-Policy"] = POLICY
-        reply.headers["X-Content-Type-Options"] = "nosniff"
-        # Not no-referrer: a browser then gives a form's origin as null.
-        reply.headers["Referrer-Policy"] = "same-origin"
-        if rooms.secure:
-            reply.headers["Strict-Transport-Security"] = "max-age=31536000"
-        reply.headers.setdefault("Cache-Control", "no-cache" if me() is None else "no-store")
-        return reply
-
+    console.after_request(_strict)
     console.register_error_handler(HubError, doors.refused)
     console.register_error_handler(429, doors.too_often)
     app.register_blueprint(console)

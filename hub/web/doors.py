@@ -73,16 +73,15 @@ def doors(console: flask.Blueprint) -> None:
     console.add_url_rule("/logout", "leave", _leave, methods=["POST"])
     console.add_url_rule("/login/oidc", "oidc", _oidc)
     console.add_url_rule("/login/oidc/back", "oidc_back", _oidc_back)
-    console.context_processor(lambda: {"form_token": _form_token, "may": _may, "nav": _nav})
+    # For the application: an address that there is not is of no blueprint, and its page needs them too.
+    console.app_context_processor(lambda: {"form_token": _form_token, "may": _may, "nav": _nav})
 
 
 def _admit() -> flask.Response | AnyResponse | None:
     right = RIGHTS.get((flask.request.endpoint or "").removeprefix("console."))
-    held, token = rooms().accounts, flask.request.cookies.get(session_cookie(), "")
-    flask.g.account = held.session(token) if held and token else None
+    _recognise()
     if flask.g.account is None and flask.request.authorization and right == OPENED:
         flask.g.account = _by_password()
-    flask.g.token = token if flask.g.account else ""
     flask.g.is_coordinator = _may(COORDINATOR)
     if right is None:
         flask.abort(404)
@@ -93,6 +92,13 @@ def _admit() -> flask.Response | AnyResponse | None:
     if me() is None:
         return _sign_in_first()
     return None if _may("viewer" if right == OPENED else right) else _forbidden()
+
+
+def _recognise() -> None:
+    """Whose session the request comes with."""
+    held, token = rooms().accounts, flask.request.cookies.get(session_cookie(), "")
+    flask.g.account = held.session(token) if held and token else None
+    flask.g.token = token if flask.g.account else ""
 
 
 def _nav() -> list[str]:
@@ -241,6 +247,13 @@ def broken() -> flask.Response:
     """What a person is told where something unforeseen failed: that it is known, and whom to tell; never what."""
     flask.g.token = flask.g.get("token", "")
     return page("refused.html", frame(), 500, broken=True)
+
+
+def unknown(code: int) -> flask.Response:
+    """What a person is told who asked for an address that there is not: the same whether or not one is signed in."""
+    if "account" not in flask.g:
+        _recognise()
+    return page("refused.html", frame(), code, missing=True)
 
 
 def too_often(_: Exception) -> flask.Response:

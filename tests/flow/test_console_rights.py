@@ -127,6 +127,27 @@ def test_an_account_of_another_agreement_reaches_nothing_of_this_one(town: Any) 
         assert FILES not in text and "/pair" not in text, path
 
 
+def test_an_unknown_address_is_answered_in_the_consoles_own_words(town: Any) -> None:
+    html = {"headers": {"Accept": "text/html,*/*;q=0.8"}} | HOST
+    public, viewer = town.hub.web().test_client(), signed_in(town.hub.web().test_client(), "viewer", **HOST)
+    for path in ("/nope", "/records/case", "/differences/a/b/c", "/static/none.css"):
+        for lang, told in (("zh", "没有这一项，或您的账号无权查看。"), ("en", "There is no such thing, or it is not for your account.")):
+            for client in (public, viewer):
+                reply = client.get(f"{path}?lang={lang}", **html)
+                assert reply.status_code == 404 and told in reply.text and reply.headers["Content-Language"] == lang, path
+                assert "default-src 'none'" in reply.headers["Content-Security-Policy"]
+                assert ("/logout" in reply.text) == (client is viewer), path
+            # What names the reader is kept by no cache.
+            assert reply.headers["Cache-Control"] == "no-store"
+    reply = viewer.get("/logout?lang=zh", **html)
+    assert reply.status_code == 405 and "没有这一项" in reply.text and "POST" in reply.headers["Allow"]
+    # A program gets what it got before, and partners' paths their JSON whatever they ask for.
+    assert "<main" not in public.get("/nope", headers={"Accept": "*/*"}, **HOST).text
+    for path in ("/v1/nope", "/v1/docs/nope", "/ledger/nope"):
+        assert "<main" not in public.get(path, **html).text, path
+    assert public.get("/v1/nope", **html).json["error"]
+
+
 def test_what_is_not_there_is_said_in_the_readers_language(town: Any) -> None:
     client = signed_in(town.hub.web().test_client(), "viewer", **HOST)
     paths = ("/agreements/nope", "/differences/nope", "/jurisdictions/9", "/nights/pair/1999-01-01", "/records/case/1/x")
