@@ -3,7 +3,6 @@
 Rule. What is told is what anybody may check: each figure stands beside what it is checked by. References and codes only.
 """
 
-import json
 from collections.abc import Callable
 from typing import Any
 

@@ -131,7 +131,39 @@ def test_a_record_shows_what_its_reader_may_see_and_notes_it(hub: Rig) -> None:
         "own": "facts identity party party_masked source", "peer": "facts party_masked",
     }  # fmt: skip
     assert "谁查看过本记录" in nobody and "谁查看过本记录" not in own
-    assert about in client(hub, "nobody").get("/journal", query_string={"about": about}).text
+    assert client(hub, "nobody").get("/journal", query_string={"about": about}).text.count(f" {leaf.id}</a>") == 2
+
+
+def test_the_journal_speaks_in_words(hub: Rig) -> None:
+    (leaf,) = hub.put(OWN, "case/1", {"one": person()})
+    client(hub, "own").get(f"/records/case/{OWN}/{leaf.id}")
+    client(hub, "own").get(f"/records/case/{OWN}/{leaf.id}/evidence")
+    ask(client(hub, "own"), words=person()["party_name"])
+    hub.hub.accounts.change("peer", "operator anna", role="viewer", blocked=False)
+    with hub.hub.store.transaction():
+        for line in (
+            ("paused", f"jurisdiction {OWN}", "maintenance until 2030-03-01"),
+            ("user_added", "account x", "coordinator"),
+            ("login_refused", "no account", ""),
+            ("look", "of/9 another version", "odd"),
+        ):
+            hub.hub.accounts.note("test", *line)
+    kind, city = hub.hub.settings.kinds["case/1"], hub.hub.framework.members[OWN].name
+    for lang, said in (
+        ("zh", ("辖区", "系统维护 · 2030年3月1日 自动恢复。", "协调员", "停用状态、角色", "无此账号", "账号 x", "第 1 版",
+                "记录数 1", "运维命令 anna")),
+        ("en", ("jurisdiction", "maintenance · It goes on by itself on 1 Mar 2030.", "Coordinator", "blocked or not, role",
+                "no such account", "account x", "Revision 1", "records: 1", "operator anna")),
+    ):  # fmt: skip
+        page = client(hub, "nobody").get(f"/journal?lang={lang}").text
+        text = unescape(" ".join(re.sub("<[^>]+>", " ", page).split()))
+        record = f"{kind.label[lang]} {city[lang]} {leaf.id}"
+        groups = [kind.group_labels[name][lang] for name in ("facts", "identity", "party")]
+        for told in (*said, record, f"{'、' if lang == 'zh' else ', '}".join(groups), "of/9 another version", "odd"):
+            assert told in text, told
+        assert "party_masked" not in text and f"case/1:{OWN}" not in text and f"case/1 {OWN}" not in text
+        narrowed = client(hub, "nobody").get("/journal", query_string={"lang": lang, "about": f"case/1 {OWN} {leaf.id}"}).text
+        assert f"<strong>{record}</strong>" in narrowed
 
 
 def test_no_page_of_a_record_tells_withheld_from_unknown(hub: Rig) -> None:

