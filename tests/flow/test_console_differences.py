@@ -5,13 +5,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from city_parts import FILES, WEB, Town, row
 from console_parts import PASSWORD, form_of, signed_in
 from flask.testing import FlaskClient
 
-from hub.reconcile.worklist import Finding, Ref, fresh
+from hub.reconcile.worklist import Event, Finding, Ref, fresh
 from hub.web.differences import FILTERS
 
 HOST = {"headers": {"Host": "127.0.0.1"}}
@@ -184,3 +185,45 @@ def test_both_sides_stand_beside_each_other_as_far_as_the_account_may_see(tmp_pa
         assert blind and not sealed & {field["name"] for field in blind}
         looks = made.hub.accounts.journal(50, what="look")
         assert {each.who for each in looks} == {"both"} and all("difference" in each.detail for each in looks)
+
+
+def test_hostile_text_of_sides_agreement_account_and_journal_stays_text(tmp_path: Any) -> None:
+    def hostile(name: str) -> str:
+        return f'"><img src={name}>'
+
+    name, clause = hostile("name"), hostile("clause")
+    edits = (("{zh: 两地协议, en: Pair}", f"{{zh: '{name}', en: '{name}'}}"), ("clause: 第一条", f"clause: '{clause}'"))
+    with Town(tmp_path, *edits) as made:
+        made.drop(row(1, fee=20, holder=hostile("one")))
+        made.pull()
+        made.web.put(1, holder=hostile("two"))
+        made.pull(WEB)
+        series = {each.origin: each.kind for each in made.store.series() if each.origin in (FILES, WEB)}
+        refs = tuple(Ref(origin, kind, next(id for id, _ in made.store.walk(origin, kind)), 1) for origin, kind in series.items())
+        found = fresh("pair", Finding("records_disagree", refs, "medium"), "2026-11-23")
+        # No account has such a name; what stands in the store is not believed all the same.
+        row_ = replace(found, state="assigned", assigned=hostile("assigned"))
+        event = Event(row_.identity, "2026-11-23T02:00:00+08:00", hostile("who"), "assigned", hostile("assigned"))
+        with made.store.transaction():
+            made.store.put_differences([row_], [event])
+            made.hub.accounts.note(hostile("noted"), hostile("what"), hostile("about"), hostile("detail"))
+        made.hub.accounts.add("admin", PASSWORD, "administrator", jurisdictions=(FILES, WEB), who="test")
+        client = signed_in(made.hub.web().test_client(), "admin", **HOST)
+        pages = {
+            f"/differences/{row_.identity}": ("one", "two", "name", "assigned", "who"),
+            "/differences": ("name", "assigned"),
+            "/agreements": ("name",),
+            "/agreements/pair": ("name", "clause"),
+            "/nights": ("name",),
+            "/": ("name",),
+            f"/records/{refs[0].kind.split('/')[0]}/{refs[0].origin}/{refs[0].id}": ("one", "clause"),
+            "/journal": ("noted", "what", "about", "detail"),
+            f"/journal?{urlencode({'who': hostile('noted'), 'about': hostile('about'), 'what': hostile('what')})}":
+                ("noted", "what", "about"),
+        }  # fmt: skip
+        for lang in ("zh", "en"):
+            for path, names in pages.items():
+                page = client.get(f"{path}{'&' if '?' in path else '?'}lang={lang}", **HOST).text
+                assert "<img" not in page, path
+                for each in names:
+                    assert f"&gt;&lt;img src={each}&gt;" in page, (path, each)
