@@ -199,7 +199,8 @@ def test_hostile_text_of_sides_agreement_account_and_journal_stays_text(tmp_path
         made.web.put(1, holder=hostile("two"))
         made.pull(WEB)
         series = {each.origin: each.kind for each in made.store.series() if each.origin in (FILES, WEB)}
-        refs = tuple(Ref(origin, kind, next(id for id, _ in made.store.walk(origin, kind)), 1) for origin, kind in series.items())
+        ids = {origin: next(id for id, _ in made.store.walk(origin, kind)) for origin, kind in series.items()}
+        refs = tuple(Ref(origin, kind, ids[origin], 1) for origin, kind in series.items())
         found = fresh("pair", Finding("records_disagree", refs, "medium"), "2026-11-23")
         # No account has such a name; what stands in the store is not believed all the same.
         row_ = replace(found, state="assigned", assigned=hostile("assigned"))
