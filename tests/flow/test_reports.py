@@ -69,7 +69,8 @@ def test_the_page_tells_it_in_both_languages_and_nothing_of_a_record(town, lang,
     text = page.get_data(as_text=True)
     assert page.status_code == 200 and words in text and page.headers["Content-Language"] == lang
     assert "Vanished at the source" in text if lang == "en" else "来源中已消失" in text
-    assert "摊主" not in text and KIND in text and WEB in text
+    label, name = town.settings.kinds[KIND].label[lang], town.hub.framework.members[WEB].name[lang]
+    assert "摊主" not in text and f"· {label}" in text and name in text
     assert client.get("/nights/pair/2026-11-24", headers={"Host": "127.0.0.1"}).status_code == 404
     assert client.get("/nights/none/x", headers={"Host": "127.0.0.1"}).status_code == 404
     assert f"/nights/pair/{NIGHT}" in client.get("/", headers={"Host": "127.0.0.1"}).get_data(as_text=True)
