@@ -12,7 +12,7 @@ from datetime import date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from hub import __version__, batch, freshness, note
+from hub import __version__, batch, freshness, note, reasons
 from hub.canonical import b64
 from hub.copies import copies
 from hub.framework import HUB, Framework, Member
@@ -187,7 +187,7 @@ class Status:
 
     def _problem(self, pulls: Feeds, voids: tuple[tuple[int, int], ...], ends: list[KeyEnd]) -> dict[str, str] | None:
         told = [(_PROBLEMS.get(pull.state, ("提示", "note")), pull.problem) for pull in pulls.newest if pull.problem]
-        zh = [f"{words[0]}：{problem}" for words, problem in told]
+        zh = [f"{words[0]}：{reasons.chinese(problem)}" for words, problem in told]
         en = [f"{words[1]}: {problem}" for words, problem in told]
         for first, last in voids:
             zh.append(f"已声明第 {first}–{last} 号条目作废（密钥曾被盗用）")
@@ -297,7 +297,7 @@ class Status:
                     "state": "ok" if good else "action" if pull.state == "failed" else "late",
                     "code": pull.code,
                     "zh": f"{name['zh']} {pull.feed}："
-                    + (f"读取 {pull.read} 条，新增或变更 {pull.stored} 条" if good else pull.problem),
+                    + (f"读取 {pull.read} 条，新增或变更 {pull.stored} 条" if good else reasons.chinese(pull.problem)),
                     "en": f"{name['en']} {pull.feed}: "
                     + (f"read {pull.read}, stored {pull.stored}" if good else pull.problem),
                 }

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from hub import reasons
+
 LANGUAGES = ("zh", "en")
 STATES = ("action", "failing", "late", "never", "paused", "on_time")  # worst first
 
@@ -642,7 +644,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "{time} 由本枢纽逐环核验：记录、批次、签名、账本均相符。",
         "Checked by this hub at {time}: record, batch, signatures and ledger fit.",
     ),
-    "link_broken": ("核验未通过：{why}", "The check failed: {why}"),
+    "link_broken": ("核验未通过：", "The check failed: "),
     "link_source": ("来源", "Source"),
     "link_batch": ("批次", "Batch"),
     "link_ledger": ("账本", "Ledger"),
@@ -704,6 +706,14 @@ class Words:
         """The word for a coded value; a value nobody worded is shown as it is."""
         words = WORDS.get(f"{group}_{name}")
         return words[self._column] if words else name
+
+    def reason(self, text: str) -> list[tuple[str, str]]:
+        """A reason that came in English, clause by clause, each with the language it is in."""
+        return reasons.clauses(text) if self.lang == "zh" else [("en", text)]
+
+    def place(self, text: str) -> str:
+        """Where a row stands."""
+        return reasons.place(text) if self.lang == "zh" else text
 
     def count(self, number: int | None) -> str:
         return "–" if number is None else f"{number:,}"

@@ -165,6 +165,21 @@ def test_of_a_row_set_aside_only_the_shape_of_its_value_is_told(town, app):
     assert ("另有 1 个未声明的列" if lang == "zh" else "and 1 not declared") in told
 
 
+def test_why_a_row_or_a_read_was_refused_is_told_in_the_language_of_the_page(town, app):
+    town.drop(row(1), row(2, "many"))
+    town.pull()
+    (town.folder / "drops" / "stalls.csv").unlink()
+    town.pull()
+    client = client_of(app, "viewer")
+    zh, en = (get(client, f"{PAGE}?lang={lang}").text for lang in ("zh", "en"))
+    aside = text_of(zh[: zh.index('aria-labelledby="stays"')])
+    assert "fee_yuan：应为金额（单位 元），实为长 4 个字符的文本" in aside and "expected" not in aside
+    assert "fee_yuan: expected an amount in 元, found text of 4 characters" in text_of(en)
+    for page in (zh, get(client, "/?lang=zh").text):
+        assert "其文件夹中没有符合 *.csv 的文件；请等待对方投放文件，或更正 pattern:" in page and "no file" not in page
+    assert "no file *.csv in its folder; wait for the city&#39;s drop" in en
+
+
 def test_a_member_of_two_agreements_is_told_with_its_days(app):
     text = text_of(get(client_of(app, "viewer"), f"/jurisdictions/{WEB}?lang=en").text)
     assert "Other" in text and "1 Nov 31 Dec" in text and "Pair" in text and "agreed 6 h" in text
@@ -231,7 +246,7 @@ def test_hostile_text_of_a_feed_stays_text(town, app):
     town.drop(row(1) | {MARKUP: "x"}, columns=(*row(1), MARKUP))
     town.pull()
     page = get(client_of(app, "viewer"), PAGE).text
-    assert "columns nobody mapped: &lt;script&gt;" in page and MARKUP not in page
+    assert "未映射的列：&lt;script&gt;" in page and MARKUP not in page
 
 
 # --- sync now ---
