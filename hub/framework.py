@@ -977,7 +977,7 @@ def _check_groups(
             (*at, "kind"),
             "records of the hub are not shared by rule",
             mend,
-            "平台自身的记录自动发给协议成员,无须共享规则",
+            "平台自身的记录自动发给协议成员，无须共享规则",
         )
         return
     kind = kinds.get(share.kind)
@@ -1037,7 +1037,7 @@ def _explain_group(name: str, kind: KindLike, group: str, at: Sequence[str | int
             at,
             what,
             "leave it out; groups: [] shares the open fields alone",
-            "公开字段随记录同行,不能在规则中单列或扣留",
+            "公开字段随记录同行，不能在规则中单列或扣留",
         )
     elif home is not None:
         what = f"{group!a} is a field, and a rule shares whole groups"
@@ -1045,11 +1045,11 @@ def _explain_group(name: str, kind: KindLike, group: str, at: Sequence[str | int
             at,
             what,
             f"name its group {home}, or move the field in the kind",
-            "规则按字段组共享,请写字段组名称",
+            "规则按字段组共享，请写字段组名称",
         )
     else:
         mend = did_you_mean(group, kind.groups) + "; open fields always travel and are not named"
-        say(at, f"{name} has no group {group!a}", mend, "未知的字段组;公开字段随记录同行,不必列出")
+        say(at, f"{name} has no group {group!a}", mend, "未知的字段组；公开字段随记录同行，不必列出")
 
 
 def notes(framework: Framework, on: date, deadlines: Deadlines | None = None) -> list[str]:
@@ -1058,7 +1058,7 @@ def notes(framework: Framework, on: date, deadlines: Deadlines | None = None) ->
     if policy := framework.witnessing:
         found.append(
             f"witnesses: {policy.quorum} of {len(policy.witnesses)} must cosign; {policy.tolerated} of them may be dishonest "
-            f"· 需 {policy.quorum}/{len(policy.witnesses)} 方见证,可容忍 {policy.tolerated} 方不诚实"
+            f"· 需 {policy.quorum}/{len(policy.witnesses)} 方见证，可容忍 {policy.tolerated} 方不诚实"
         )
     else:
         found.append("no witnesses are declared: nobody else vouches for the ledger's history · 未声明见证方")
@@ -1067,7 +1067,7 @@ def notes(framework: Framework, on: date, deadlines: Deadlines | None = None) ->
             rule = deadlines.rules.get(name) if deadlines else None
             if rule is not None and deadlines and rule.outlasted(term, deadlines.calendar, on):
                 found.append(f"{agreement.id}: {name} of {term} can end later than {rule.term} by {rule.law}{rule.article}; "
-                             "the law's end counts · 约定期限可能晚于法定期限,以法定期限为准")  # fmt: skip
+                             "the law's end counts · 约定期限可能晚于法定期限，以法定期限为准")  # fmt: skip
     for code, member in framework.members.items():
         name = f"{member.name['en']} {code}"
         if member.custody == "self" and not member.first_key:
@@ -1182,8 +1182,8 @@ def _diff_line(
     groups = " ".join([f"+{group}" for group in sorted(gained)] + [f"-{group}" for group in sorted(lost)])
     line = f"{agreement}: {named(to)} ← {', '.join(map(named, origins))}: {kind} {groups}"
     if direct:
-        line += "(仅限双方往来函件)" if zh else " (only letters between the two)"
+        line += "（仅限双方往来函件）" if zh else " (only letters between the two)"
     if elsewhere:
         kept = ", ".join(sorted(elsewhere))
-        line += f";另有协议共享:{kept}" if zh else f"; another agreement shares {kept}"
+        line += f"；另有协议共享：{kept}" if zh else f"; another agreement shares {kept}"
     return line

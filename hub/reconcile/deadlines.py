@@ -414,7 +414,7 @@ def notes(deadlines: Deadlines, today: date) -> list[str]:
     """What is worth knowing: years whose holidays are not known."""
     return [
         f"deadlines.yaml: the holidays of {year} are not known: working days count Monday to Friday; add them below "
-        f"calendar · {year} 年节假日安排未知,按周一至周五推定"
+        f"calendar · {year} 年节假日安排未知，按周一至周五推定"
         for year in (today.year, today.year + 1)
         if not deadlines.calendar.knows(year)
     ]

@@ -339,3 +339,14 @@ def test_every_attack_on_the_security_page_names_a_test_that_is_there() -> None:
     named = re.findall(r"`(tests/[a-z_/]+\.py)::(test_[a-z0-9_]+)`", text(ROOT / "docs" / "security.md"))
     assert len(named) > 25
     assert [f"{path}::{name}" for path, name in named if f"def {name}(" not in text(ROOT / path)] == []
+
+
+def test_chinese_sentences_have_full_width_marks():
+    half = re.compile("[\u4e00-\u9fff][,;:][\u4e00-\u9fff]|^[,;:(][\u4e00-\u9fff]")
+    texts = [
+        (path.name, node.value)
+        for path in (ROOT / "hub").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    assert [(name, text) for name, text in texts if half.search(text)] == []
