@@ -260,6 +260,10 @@ class Hub:
         self.status = Status(
             self.ledger, self.desk.witnessing.state, lambda: self.framework, self.nightly, feeds, self.key_ends,
             self.pauses.all,
+            {
+                (declared.code, feed.name): settings.kinds[feed.kind].label
+                for declared in settings.declarations.values() for feed in declared.feeds
+            },
             demo=demo, zone=settings.zone, zone_name=settings.hub.time_zone, pull_every=settings.hub.pull_every,
             now=self.now,
         )  # fmt: skip

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 from hub import __version__, batch, freshness, note, reasons
 from hub.canonical import b64
 from hub.copies import copies
+from hub.desk import PUSH
 from hub.framework import HUB, Framework, Member
 from hub.freshness import Feeds, Sources
 from hub.keys import KeyEnd
@@ -25,6 +26,7 @@ from hub.reconcile.worklist import Difference
 from hub.store.base import Pause, Store
 
 VERIFIED = "verified"
+_PUSHED = {"zh": "推送", "en": "pushed"}
 DAYS = 30
 UNWITNESSED = timedelta(hours=24)
 ORDER = ("action", "failing", "late", "never", "paused", "on_time")
@@ -54,6 +56,7 @@ class Status:
         feeds: Sources,
         ends: Callable[[], list[KeyEnd]],
         paused: Callable[[], Mapping[str, Pause]],
+        read: Mapping[tuple[str, str], Mapping[str, str]],
         *,
         demo: bool,
         zone: ZoneInfo,
@@ -62,9 +65,9 @@ class Status:
         now: Callable[[], datetime],
     ) -> None:
         """`feeds` says which feeds write each jurisdiction's records, `ends` when keys are to be replaced, `paused` which
-        declarations are not read now."""
+        declarations are not read now, `read` what kind of records a declaration's feed holds, in words."""
         self._ends, self._paused = ends, paused
-        self._witnessed = witnessed
+        self._witnessed, self._read = witnessed, read
         self._ledger, self._framework, self._nightly, self._feeds = ledger, framework, nightly, feeds
         self._demo, self._zone, self._zone_name, self._every, self._now = demo, zone, zone_name, pull_every, now
         self._store: Store = ledger.store
@@ -290,15 +293,16 @@ class Status:
             if pull.code not in names and len(members) < len(self._framework().members):
                 continue
             name = names.get(pull.code, {"zh": pull.code, "en": pull.code})
+            feed = self._read.get((pull.code, pull.feed), _PUSHED if pull.feed == PUSH else dict.fromkeys(_PUSHED, pull.feed))
             good = pull.state == "succeeded"
             events.append(
                 {
                     "at": pull.ended or pull.started,
                     "state": "ok" if good else "action" if pull.state == "failed" else "late",
                     "code": pull.code,
-                    "zh": f"{name['zh']} {pull.feed}："
+                    "zh": f"{name['zh']}{feed['zh']}："
                     + (f"读取 {pull.read} 条，新增或变更 {pull.stored} 条" if good else reasons.chinese(pull.problem)),
-                    "en": f"{name['en']} {pull.feed}: "
+                    "en": f"{name['en']}, {feed['en']}: "
                     + (f"read {pull.read}, stored {pull.stored}" if good else pull.problem),
                 }
             )

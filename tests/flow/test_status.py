@@ -280,6 +280,11 @@ def test_every_number_is_what_an_independent_count_gives(town):
     events = [(each["at"], each["state"], each["code"]) for each in status["events"]]
     assert events == sorted(events, key=lambda each: datetime.fromisoformat(each[0]), reverse=True)
     assert {code for _, _, code in events} == {FILES, WEB, None}
+    # What was read is told by the name of its kind, not by the feed's in a declaration.
+    declared = town.hub.settings.declarations[FILES]
+    label = town.hub.settings.kinds[declared.feeds[0].kind].label
+    told = next(each for each in status["events"] if each["code"] == FILES)
+    assert label["zh"] + "：" in told["zh"] and f", {label['en']}: " in told["en"]
 
 
 def test_verified_at_is_when_the_ledger_was_verified_and_how_far(town):
