@@ -194,7 +194,8 @@ def test_what_was_disowned_says_so_in_what_a_partner_exports(tmp_path, how):
         rows = exported()
         told = audit.fsck(made.nodes[CUSTODIAL].copy, KINDS, made.nodes[CUSTODIAL].digest_key).unproven
         assert any(f"what {A} says in its entries 3 to 3: it disowned them" in line for line in told), "partner verify"
-        assert len(rows) == 2 and [row["id"] for row in rows if row.get("disowned")] == [forged.id]
+        # An id may begin as a formula does: then CSV has an apostrophe before it.
+        assert len(rows) == 2 and [row["id"].lstrip("'") for row in rows if row.get("disowned")] == [forged.id]
 
 
 def test_a_revoked_http_key_is_refused_at_once(made):
