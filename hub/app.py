@@ -275,7 +275,7 @@ class Hub:
         self.searching = Searching(self.store, settings.kinds, self._secrets.derive("search"))
         self.records = Records(
             self.desk, self.searching, lambda: self.framework, self.accounts, settings.declarations, self.trust_file,
-            self.issuer(HUB).id_of, self.now,
+            self.issuer(HUB).id_of, settings.zone, self.now,
         )  # fmt: skip
         self.reports = Reports(
             self.store, settings.kinds, settings.types, settings.deadlines.rules, lambda: self.framework,

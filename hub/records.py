@@ -35,7 +35,6 @@ from hub.store.base import Account, Entry, Held, Known, Shelf
 ROWS = 50
 FEW = 1_000
 REMEMBERED = 2_000
-_ZONE = ZoneInfo("Asia/Shanghai")
 _SEP = {"zh": "、", "en": ", "}
 
 
@@ -73,10 +72,11 @@ class Records:
         declarations: Mapping[str, Declaration],
         trust: Callable[[], TrustFile],
         id_of: Callable[[str, str], str],
+        zone: ZoneInfo,
         now: Callable[[], datetime],
     ) -> None:
         self._desk, self._searching, self._framework, self._accounts = desk, searching, framework, accounts
-        self._declarations, self._trust, self._id_of, self._now = declarations, trust, id_of, now
+        self._declarations, self._trust, self._id_of, self._zone, self._now = declarations, trust, id_of, zone, now
         self._ledger, self._store, self._kinds = desk.ledger, desk.ledger.store, desk.kinds
         self._remembered: OrderedDict[str, tuple[str, Asked]] = OrderedDict()
         self._guard = threading.Lock()
@@ -272,7 +272,7 @@ class Records:
             values = [_shown(kind, now, field.name) if now else None for now in seen]
             told = [value for value in values if value is not None]
             if told:
-                texts = [None if value is None else words(kind, field, value) for value in values]
+                texts = [None if value is None else words(kind, field, value, self._zone) for value in values]
                 same = all(value == told[0] for value in told)
                 rows.append({"name": field.name, "label": field.label, "texts": texts, "differs": not same})
         return rows
@@ -310,7 +310,7 @@ class Records:
     def _told(self, kind: Kind, fields: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Fields in the order their kind declares, with their words."""
         return [
-            {"name": name, "label": kind.fields[name].label, "text": words(kind, kind.fields[name], fields[name])}
+            {"name": name, "label": kind.fields[name].label, "text": words(kind, kind.fields[name], fields[name], self._zone)}
             for name in kind.fields if name in fields
         ]  # fmt: skip
 
@@ -331,7 +331,7 @@ class Records:
                 if was.get(name) != now.get(name) and not self._doubled(kind, after, home, name):
                     told: dict[str, Any] = {"name": name, "label": kind.fields[name].label, "home": home}
                     for side, fields in (("before", was), ("after", now)):
-                        told[side] = words(kind, kind.fields[name], fields[name]) if name in fields else None
+                        told[side] = words(kind, kind.fields[name], fields[name], self._zone) if name in fields else None
                     step["changes"].append(told)
         return step
 
@@ -409,22 +409,22 @@ class Records:
         return self._kinds[kind].label if kind in self._kinds else {"zh": kind, "en": kind}
 
 
-def words(kind: Kind, field: Field, value: Any) -> dict[str, str]:
+def words(kind: Kind, field: Field, value: Any, zone: ZoneInfo) -> dict[str, str]:
     """A value as a person reads it, in both languages: codes by their words, an object by its fields, a list with commas.
 
-    A time is told to the second in the zone that the pages name; its record keeps the offset its source gave.
+    A time is told to the second in `zone`, that of the pages; its record keeps the offset its source gave.
     """
     if isinstance(value, bool):
         return {"zh": "是", "en": "yes"} if value else {"zh": "否", "en": "no"}
     if isinstance(value, list):
-        told = [words(kind, field, each) for each in value]
+        told = [words(kind, field, each, zone) for each in value]
         return {lang: ("\n" if field.of else _SEP[lang]).join(each[lang] for each in told) for lang in _SEP}
     if isinstance(value, dict):
-        parts = [(field.of[name], words(kind, field.of[name], each)) for name, each in value.items() if name in field.of]
+        parts = [(field.of[name], words(kind, field.of[name], each, zone)) for name, each in value.items() if name in field.of]
         return {"zh": "；".join(f"{part.label['zh']}：{text['zh']}" for part, text in parts),
                 "en": "; ".join(f"{part.label['en']}: {text['en']}" for part, text in parts)}  # fmt: skip
     if field.type == "datetime":
-        at = datetime.fromisoformat(value).astimezone(_ZONE)
+        at = datetime.fromisoformat(value).astimezone(zone)
         return dict.fromkeys(_SEP, at.strftime("%Y-%m-%d %H:%M:%S").removesuffix(":00"))
     named = kind.codes[field.table].get(str(value)) if field.table else None
     return {"zh": f"{named['zh']}（{value}）", "en": f"{named['en']} ({value})"} if named else dict.fromkeys(_SEP, str(value))

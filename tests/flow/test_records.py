@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from city_parts import KIND as STALL
@@ -292,7 +293,9 @@ def test_a_time_is_told_as_people_write_it_in_the_zone_of_the_hub() -> None:
         ("2026-08-12T19:35:00+08:00", "2026-08-12 19:35"),
         ("2026-08-12T16:35:07Z", "2026-08-13 00:35:07"),
     ):
-        assert worded(kind, kind.fields["sent_at"], value) == {"zh": told, "en": told}
+        assert worded(kind, kind.fields["sent_at"], value, ZoneInfo("Asia/Shanghai")) == {"zh": told, "en": told}
+    tokyo = worded(kind, kind.fields["sent_at"], "2026-08-12T19:35:00+08:00", ZoneInfo("Asia/Tokyo"))
+    assert tokyo["en"] == "2026-08-12 20:35", "a hub in another zone names that one on its pages"
 
 
 def test_long_histories_come_in_pages_and_lose_no_change(hub: Rig) -> None:
