@@ -28,14 +28,16 @@ class Ledgers:
     """Follows one ledger or more, each at several addresses: what an address first shows names the ledger it is of."""
 
     def __init__(self, trusts: Sequence[TrustFile], served: Mapping[str, Served]) -> None:
-        self._watches = {trust.hub: Watch(trust, {}) for trust in trusts}
-        self._strangers = dict(served)
+        # Of a single ledger all are, whatever they show: Watch says what it is.
+        alone = len({trust.hub for trust in trusts}) == 1
+        self._watches = {trust.hub: Watch(trust, served if alone else {}) for trust in trusts}
+        self._strangers = {} if alone else dict(served)
 
     def round(self, views: Mapping[str, bytes] | None = None) -> Iterator[Told]:
         """One round over every ledger; an address of none is told each time."""
         for name, served in list(self._strangers.items()):
             try:
-                found = self._of(served.checkpoint()) if len(self._watches) > 1 else next(iter(self._watches.values()))
+                found = self._of(served.checkpoint())
             except HubError as error:
                 yield Told(name, "away", error.what)
                 continue
@@ -43,13 +45,14 @@ class Ledgers:
                 yield Told(name, "tampered", "it serves a ledger that no trust file is of")
             else:
                 found.follow(name, self._strangers.pop(name))
-        alone = next(iter(self._watches.values())) if len(self._watches) == 1 else None
-        of = {name: alone or self._of(raw) for name, raw in (views or {}).items()}
+        of = {name: self._of(raw) for name, raw in (views or {}).items()}
         yield from (Told(name, "tampered", "a view of a ledger that no trust file is of") for name in of if of[name] is None)
         for watch in self._watches.values():
             yield from watch.round({name: raw for name, raw in (views or {}).items() if of[name] is watch})
 
     def _of(self, raw: bytes) -> "Watch | None":
+        if len(self._watches) == 1:
+            return next(iter(self._watches.values()))
         return self._watches.get(raw.split(b"\n", 1)[0].decode("utf-8", "replace"))
 
 

@@ -230,6 +230,16 @@ def _busy() -> Locked:
     return Locked("the store is busy", where="store", mend="try again; somebody else is writing")
 
 
+def _begin(db: Any) -> None:
+    """Begin to write; Locked where another process does."""
+    try:
+        db.execute("BEGIN IMMEDIATE")
+    except engine.sqlite3.OperationalError as error:
+        if "locked" not in str(error):
+            raise
+        raise _busy() from error
+
+
 def _known(row: Sequence[Any]) -> Known:
     return Known(row[0], _OPS[row[1]], row[2], row[3])
 
@@ -283,12 +293,7 @@ class SqliteStore:
         if not self._turn.acquire(timeout=BUSY):
             raise _busy()
         try:
-            try:
-                db.execute("BEGIN IMMEDIATE")
-            except engine.sqlite3.OperationalError as error:
-                if "locked" not in str(error):
-                    raise
-                raise _busy() from error
+            _begin(db)
             try:
                 yield
             except BaseException:

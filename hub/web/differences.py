@@ -14,6 +14,7 @@ from hub.accounts import works_for
 from hub.decisions import MOVED, Worklist, basis_of
 from hub.errors import HubError, NotFound
 from hub.reconcile.worklist import SEVERITIES, Difference
+from hub.web.doors import forbidden
 from hub.web.page import frame, mine, page, rooms, sheet, there
 
 MOST_SIDES = 4
@@ -129,7 +130,7 @@ def _assign(identity: str) -> flask.Response:
 def _do(identity: str, done: str, step: Callable[[Difference], Difference]) -> flask.Response:
     row = _found(identity)
     if not _may_work(row):
-        return page("refused.html", frame(), 403)
+        return forbidden()
     try:
         step(row)
     except HubError as error:

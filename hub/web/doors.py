@@ -91,7 +91,7 @@ def _admit() -> flask.Response | AnyResponse | None:
         return None
     if me() is None:
         return _sign_in_first()
-    return None if _may("viewer" if right == OPENED else right) else _forbidden()
+    return None if _may("viewer" if right == OPENED else right) else forbidden()
 
 
 def _recognise() -> None:
@@ -133,7 +133,8 @@ def _sign_in_first() -> flask.Response | AnyResponse:
     return flask.redirect(flask.url_for("console.login", next=flask.request.full_path.rstrip("?")))
 
 
-def _forbidden() -> flask.Response:
+def forbidden() -> flask.Response:
+    """What a person is told whose account may not do this."""
     return page("refused.html", frame(), 403)
 
 
