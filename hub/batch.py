@@ -300,7 +300,7 @@ def disclosures_of(line: bytes) -> list[str]:
         found = _decode_disclosures(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RecordError("not a JSON list of disclosures", where="disclosures line") from error
-    if not all(each.isascii() for each in found):
+    if not "".join(found).isascii():
         raise RecordError("not base64url", where="disclosures line")
     return found
 

@@ -74,7 +74,7 @@ class Desk:
 
         def within() -> None:
             # Once more under the lock: an erasure may have ended while the records were looked at.
-            self._refuse_erased(leaves or [])
+            self._refuse_erased(owner, leaves or [])
             self._note_push(owner, leaves)
 
         ((stored, fresh),) = self.ledger.append([Submission(raw, leaves)], within)
@@ -94,14 +94,14 @@ class Desk:
         leaves, problems = self._workshop.receive(records, self._taken)
         if problems:
             raise RecordError("the batch holds records that cannot be accepted; nothing was stored", problems=problems)
-        self._refuse_erased(leaves)
+        self._refuse_erased(entry.origin, leaves)
         return leaves
 
-    def _refuse_erased(self, leaves: list[Leaf]) -> None:
+    def _refuse_erased(self, origin: str, leaves: list[Leaf]) -> None:
         """A retraction is no such revision: it holds nothing, and a city must be able to take back what it has no more."""
         problems = []
-        for origin, kind in {(leaf.origin, leaf.kind) for leaf in leaves}:
-            gone = self.ledger.store.erased(origin, kind, [leaf.id for leaf in leaves if leaf.kind == kind])
+        for kind in self._taken:
+            gone = self.ledger.store.erased(origin, kind, (leaf.id for leaf in leaves if leaf.kind == kind))
             for n, leaf in enumerate(leaves):
                 if leaf.op == "put" and leaf.kind == kind and leaf.id in gone:
                     mend = "pull: the notice of its erasure takes it out of this node's own store too"

@@ -28,6 +28,7 @@ LIMIT = 65_535
 SIGNATURES = 16
 
 _name = re.compile(r"[^\s+\x00-\x1f\x7f\u2028\u2029]{1,200}").fullmatch
+_control = re.compile("[\x00-\x09\x0b-\x1f\x7f]").search
 _vkey = re.compile(r"([^+]+)\+([0-9a-f]{8})\+([A-Za-z0-9+/=]+)").fullmatch
 
 
@@ -163,7 +164,7 @@ def parse(raw: bytes) -> Note:
         whole = raw.decode("utf-8")
     except UnicodeDecodeError:
         raise RecordError("not UTF-8", where="note") from None
-    if any((c < " " and c != "\n") or c == "\x7f" for c in whole):
+    if _control(whole):
         raise RecordError("a control character", where="note")
     text, cut, tail = whole.rpartition("\n\n")
     if not cut or not tail.endswith("\n"):

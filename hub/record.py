@@ -22,6 +22,8 @@ from hub.canonical import b64url, encode, require, unb64url
 from hub.errors import HubError, Problem, RecordError
 
 MOST_PROBLEMS = 100
+# Records looked at together: more do not stay in a core's own memory.
+TOGETHER = 16
 RETRACT_REASONS = ("vanished", "withdrawn", "corrected", "erased")
 
 _ORIGIN = r"[a-z0-9][a-z0-9_-]{0,31}"
@@ -54,6 +56,15 @@ def _is_real(text: str) -> bool:
     return True
 
 
+class ShapeLike(Protocol):
+    """What receiving needs of an accepted body's shape."""
+
+    def placed(
+        self, body: dict[str, Any], open_: Mapping[str, Any], groups: Mapping[str, Mapping[str, Any]]
+    ) -> bool: ...
+    def essence(self, body: Mapping[str, Any]) -> bytes: ...
+
+
 class KindLike(Protocol):
     """What sealing and opening need of a kind."""
 
@@ -61,15 +72,10 @@ class KindLike(Protocol):
     def name(self) -> str: ...
     @property
     def groups(self) -> tuple[str, ...]: ...
-    def accept(self, body: dict[str, Any]) -> None: ...
+    def accept(self, body: dict[str, Any]) -> ShapeLike: ...
     def split(self, body: dict[str, Any]) -> tuple[dict[str, Any], dict[str, dict[str, Any] | None]]: ...
     def join(self, open_: Mapping[str, Any], groups: Mapping[str, Mapping[str, Any] | None]) -> dict[str, Any]: ...
     def essence(self, body: Mapping[str, Any]) -> bytes: ...
-    @property
-    def masks(self) -> Mapping[str, Any]: ...
-    def placed(
-        self, body: dict[str, Any], open_: Mapping[str, Any], groups: Mapping[str, Mapping[str, Any]]
-    ) -> bool: ...
 
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -138,6 +144,7 @@ class Peek(msgspec.Struct):
     reason: str = ""
 
 
+_encode_lines = msgspec.json.Encoder(order="sorted").encode_lines
 _decode_record = msgspec.json.Decoder(Record).decode
 _decode_peek = msgspec.json.Decoder(Peek).decode
 _decode_disclosure = msgspec.json.Decoder(tuple[str, str, dict[str, Any]]).decode
@@ -219,24 +226,38 @@ def retract(kind: KindLike, *, origin: str, id: str, rev: int, at: str, reason: 
 
 def parse(raw: bytes) -> Record:
     """The record of exact bytes; RecordError unless they are its one byte form."""
+    (found,) = parse_all([raw])
+    return found
+
+
+def parse_all(raws: Sequence[bytes]) -> list[Record]:
+    """Records of exact bytes, looked at together; RecordError where one of them is not in its one byte form."""
     try:
-        record = _decode_record(raw)
+        records = [_decode_record(raw) for raw in raws]
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise RecordError("not a record", where="record", mend="see the record format in the partner guide") from error
-    if encode(record) != raw:
+    if not _canonical(records, raws):
         raise RecordError("not canonical JSON (RFC 8785)", where="record", mend="sort keys, no blanks, no duplicates")
-    if not (_head(f"{record.origin} {record.kind} {record.id} {record.at}") and _is_real(record.at)):
-        raise RecordError("origin, kind, id or time is malformed", where="record")
-    if not 1 <= record.rev <= 2**31 or len(record.salt) != 22:
-        raise RecordError("rev or salt is malformed", where="record")
-    if record.op == "retract" and (record.open or any(record.sealed.values()) or record.reason not in RETRACT_REASONS):
-        raise RecordError("a retraction has no field, null groups and a reason code", where="record")
-    if record.op == "put" and record.reason is not msgspec.UNSET:
-        raise RecordError("a reason code on what is no retraction", where="record")
-    digests = [digest for digest in record.sealed.values() if digest is not None]
-    if not _alphabet("".join(digests)) or any(len(digest) != 43 for digest in digests):
+    for record in records:
+        if not (_head(f"{record.origin} {record.kind} {record.id} {record.at}") and _is_real(record.at)):
+            raise RecordError("origin, kind, id or time is malformed", where="record")
+        if not 1 <= record.rev <= 2**31 or len(record.salt) != 22:
+            raise RecordError("rev or salt is malformed", where="record")
+        if record.op == "put":
+            if record.reason is not msgspec.UNSET:
+                raise RecordError("a reason code on what is no retraction", where="record")
+        elif record.open or any(record.sealed.values()) or record.reason not in RETRACT_REASONS:
+            raise RecordError("a retraction has no field, null groups and a reason code", where="record")
+    digests = [digest for record in records for digest in record.sealed.values() if digest is not None]
+    if not _alphabet("".join(digests)) or not {43}.issuperset(map(len, digests)):
         raise RecordError("a group digest is malformed", where="record")
-    return record
+    return records
+
+
+def _canonical(values: Sequence[Any], raws: Sequence[bytes]) -> bool:
+    """Whether each value's canonical bytes are those given."""
+    # No canonical bytes hold a line's end: written a line each, all are equal exactly when each is.
+    return _encode_lines(values) == b"".join([raw + b"\n" for raw in raws])
 
 
 def peek(raw: bytes) -> Peek:
@@ -251,30 +272,55 @@ def disclosed(text: str) -> dict[str, Any]:
 
 def reveal(record: Record, disclosures: Iterable[str]) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     """The fields and the disclosure text of each disclosed group; RecordError where one does not fit the record."""
-    group_of = {digest: group for group, digest in record.sealed.items() if digest is not None}
-    fields: dict[str, dict[str, Any]] = {}
-    texts: dict[str, str] = {}
-    raws: list[bytes] = []
-    opened: list[tuple[str, str, dict[str, Any]]] = []
-    for text in disclosures:
-        plain = text.encode("ascii", "replace")
-        group = group_of.pop(b64url(sha256(plain).digest()).decode(), None)
-        if group is None:
-            raise RecordError("a disclosure whose digest is not in the record, or twice", where="disclosure")
-        raw = unb64url(plain, "disclosure")
-        try:
-            parts = _decode_disclosure(raw)
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-            raise RecordError("not a JSON list of salt, group and fields", where=f"disclosure {group}") from error
-        if parts[1] != group or len(parts[0]) != 22 or raw[24:27] != b'","':
-            raise RecordError("salt or group name does not fit", where=f"disclosure {group}")
-        opened.append(parts)
-        raws.append(raw)
-        fields[group], texts[group] = parts[2], text
-    # All at once: each is a whole JSON list, so the row of them is canonical exactly when each one is.
-    if encode(opened) != b"[" + b",".join(raws) + b"]":
+    (found,) = reveal_all([record], [list(disclosures)])
+    return found
+
+
+def reveal_all(
+    records: Sequence[Record], disclosures: Sequence[Sequence[str]]
+) -> list[tuple[dict[str, dict[str, Any]], dict[str, str]]]:
+    """`reveal` of several records, looked at together; the error does not say whose disclosure does not fit."""
+    plains = [text.encode("ascii", "replace") for texts in disclosures for text in texts]
+    # A zero byte behind each 32 makes 44 characters, of which the first 43 are their one spelling.
+    spelt = b64url(b"".join([sha256(plain).digest() + b"\0" for plain in plains])).decode()
+    digests = [spelt[n : n + 43] for n in range(0, len(spelt), 44)]
+    groups: list[str] = []
+    for record, texts in zip(records, disclosures, strict=True):
+        groups += _groups_of(record, digests[len(groups) : len(groups) + len(texts)])
+    raws = [unb64url(plain, "disclosure") for plain in plains]
+    opened = [_opened(raw, group) for raw, group in zip(raws, groups, strict=True)]
+    if not _canonical(opened, raws):
         raise RecordError("not canonical JSON (RFC 8785)", where="disclosure")
-    return fields, texts
+    found, at = [], 0
+    for texts in disclosures:
+        upto = at + len(texts)
+        fields = {group: part[2] for group, part in zip(groups[at:upto], opened[at:upto], strict=True)}
+        found.append((fields, dict(zip(fields, texts, strict=True))))
+        at = upto
+    return found
+
+
+def _opened(raw: bytes, group: str) -> tuple[str, str, dict[str, Any]]:
+    try:
+        parts = _decode_disclosure(raw)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise RecordError("not a JSON list of salt, group and fields", where=f"disclosure {group}") from error
+    if parts[1] != group or len(parts[0]) != 22 or raw[24:27] != b'","':
+        raise RecordError("salt or group name does not fit", where=f"disclosure {group}")
+    return parts
+
+
+def _groups_of(record: Record, digests: Sequence[str]) -> list[str]:
+    """The group of each disclosure, by its digest."""
+    held = {group: digest for group, digest in record.sealed.items() if digest is not None}
+    # Mostly every group is disclosed, in their order.
+    if list(held.values()) == digests:
+        return list(held)
+    group_of = {digest: group for group, digest in held.items()}
+    groups = [group_of.pop(digest, "") for digest in digests]
+    if "" in groups:
+        raise RecordError("a disclosure whose digest is not in the record, or twice", where="disclosure")
+    return groups
 
 
 def receive(
@@ -286,26 +332,47 @@ def receive(
     (what a pusher owes); without, only what was disclosed is checked against the digests (what a partner may see), and
     a record of a kind not known here is kept as it is.
     """
-    record = parse(raw)
-    kind = kinds.get(record.kind)
-    if kind is None and complete:
-        raise RecordError("a kind that is not taken here", where="kind", mend=f"known: {', '.join(sorted(kinds))}")
-    fields, texts = reveal(record, disclosures)
-    if kind is None:
-        return Leaf(raw, texts, record.origin, record.kind, record.id, record.rev, record.op, None)
-    if tuple(sorted(record.sealed)) != tuple(sorted(kind.groups)):
+    (leaf,) = _receive(kinds, [(raw, disclosures)], digest_key, complete=complete)
+    return leaf
+
+
+def _receive(
+    kinds: Mapping[str, KindLike], pushed: Sequence[tuple[bytes, Sequence[str]]], digest_key: bytes, *, complete: bool
+) -> list[Leaf]:
+    records = parse_all([raw for raw, _ in pushed])
+    revealed = reveal_all(records, [disclosures for _, disclosures in pushed])
+    leaves = []
+    for (raw, _), record, (fields, texts) in zip(pushed, records, revealed, strict=True):
+        kind = kinds.get(record.kind)
+        if kind is None and complete:
+            raise RecordError("a kind that is not taken here", where="kind", mend=f"known: {', '.join(sorted(kinds))}")
+        digest = None if kind is None else _checked(kind, record, fields, digest_key, complete=complete)
+        leaves.append(Leaf(raw, texts, record.origin, record.kind, record.id, record.rev, record.op, digest))
+    return leaves
+
+
+def _checked(
+    kind: KindLike, record: Record, fields: dict[str, dict[str, Any]], digest_key: bytes, *, complete: bool
+) -> bytes | None:
+    """The content digest of a received record, None where not all of it is at hand."""
+    if tuple(record.sealed) != kind.groups:
         raise RecordError(f"not the groups of {kind.name}", where="record", mend="name every group; null where empty")
-    digest = None
     if record.op == "put" and len(fields) == len(record.sealed) - list(record.sealed.values()).count(None):
         body = kind.join(record.open, fields)
-        if complete:
-            _check_body(kind, record, fields, body)
-        digest = content_digest(digest_key, kind, body)
-    elif complete and record.op == "put":
+        if not complete:
+            return content_digest(digest_key, kind, body)
+        shape = kind.accept(body)
+        if not shape.placed(body, record.open, fields):
+            raise RecordError(
+                "a field stands in another group than its kind says, or a mask is not that of its field",
+                where="record",
+                mend="place fields and compute masks as the kind declares",
+            )
+        return essence_digest(digest_key, kind, shape.essence(body))
+    if complete and record.op == "put":
         raise RecordError("a group is not disclosed", where="record", mend="send the disclosure of every group")
-    else:
-        require(record.open, "open")
-    return Leaf(raw, texts, record.origin, record.kind, record.id, record.rev, record.op, digest)
+    require(record.open, "open")
+    return None
 
 
 def receive_all(
@@ -317,23 +384,28 @@ def receive_all(
     """
     leaves: list[Leaf] = []
     problems: list[Problem] = []
-    for n, (raw, disclosures) in enumerate(records, first):
+    for at in range(0, len(records), TOGETHER):
+        part = records[at : at + TOGETHER]
         try:
-            leaves.append(receive(kinds, raw, disclosures, digest_key, complete=True))
-        except HubError as error:
-            found = error.problems or (Problem(error.where, error.what, error.mend),)
-            problems += [Problem(f"records.{n}.{each.where}", each.what, each.mend) for each in found]
+            leaves += _receive(kinds, part, digest_key, complete=True)
+        except HubError:
+            problems += _problems(kinds, part, digest_key, first + at)
             if len(problems) >= MOST_PROBLEMS:
+                del problems[MOST_PROBLEMS:]
                 problems.append(Problem("", f"stopped after {MOST_PROBLEMS} problems", "mend these and push again"))
                 break
     return [] if problems else leaves, problems
 
 
-def _check_body(kind: KindLike, record: Record, fields: dict[str, dict[str, Any]], body: dict[str, Any]) -> None:
-    kind.accept(body)
-    if not kind.placed(body, record.open, fields):
-        raise RecordError(
-            "a field stands in another group than its kind says, or a mask is not that of its field",
-            where="record",
-            mend="place fields and compute masks as the kind declares",
-        )
+def _problems(
+    kinds: Mapping[str, KindLike], records: Sequence[tuple[bytes, list[str]]], digest_key: bytes, first: int
+) -> list[Problem]:
+    """What is wrong with records of which one at least cannot be taken: each alone, for the error to name it."""
+    problems: list[Problem] = []
+    for n, (raw, disclosures) in enumerate(records, first):
+        try:
+            receive(kinds, raw, disclosures, digest_key, complete=True)
+        except HubError as error:
+            found = error.problems or (Problem(error.where, error.what, error.mend),)
+            problems += [Problem(f"records.{n}.{each.where}", each.what, each.mend) for each in found]
+    return problems

@@ -42,6 +42,7 @@ from http_message_signatures import (
     HTTPMessageSigner,
     HTTPMessageVerifier,
     HTTPSignatureKeyResolver,
+    PreparedSignature,
     VerifyResult,
 )
 from http_message_signatures.algorithms import ED25519
@@ -194,11 +195,8 @@ class _Keys(HTTPSignatureKeyResolver):
             raise
         return self.found.public if self.found else None
 
-    def resolve_private_key(self, key_id: str) -> Ed25519PrivateKey:
-        key = self._find(key_id)
-        if key is None or key.private is None:
-            raise ValueError("this key cannot sign")
-        return key.private
+    def resolve_private_key(self, key_id: str) -> NoReturn:
+        raise ValueError("these keys are to check with")
 
 
 class _Verifier(HTTPMessageVerifier):
@@ -206,10 +204,12 @@ class _Verifier(HTTPMessageVerifier):
         """Left to `_check_times`: the library asks the machine's clock and allows an expiry of ten years."""
 
 
+_signer = HTTPMessageSigner(signature_algorithm=ED25519, key_resolver=None)
+
+
 def _sign(message: _Request | _Response, covers: tuple[str, ...], key: HttpKey, now: datetime) -> None:
     """Add Signature-Input and Signature to a message's headers."""
-    signer = HTTPMessageSigner(signature_algorithm=ED25519, key_resolver=_Keys(lambda _: key))
-    signer.sign(
+    prepared = _signer.prepare(
         message,
         key_id=key.keyid,
         created=now,
@@ -220,6 +220,16 @@ def _sign(message: _Request | _Response, covers: tuple[str, ...], key: HttpKey, 
         covered_component_ids=covers,
         use_existing_digest="content-digest" in covers,
     )
+    _attach(message, prepared, key)
+
+
+def _attach(message: _Request | _Response, prepared: PreparedSignature, key: HttpKey) -> None:
+    """The library's `apply`, which makes the whole base again: nobody else has the message in hand meanwhile."""
+    if key.private is None:
+        raise ValueError("this key cannot sign")
+    signature = b64encode(key.private.sign(prepared.signature_base)).decode()
+    message.headers["Signature-Input"] = f"{prepared.label}={prepared.signature_params}"
+    message.headers["Signature"] = f"{prepared.label}=:{signature}:"
 
 
 class _Checked(NamedTuple):

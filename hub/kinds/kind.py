@@ -9,6 +9,7 @@ hot path, nor keep a body.
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from hashlib import sha256
+from itertools import groupby
 from operator import itemgetter
 from typing import Annotated, Any, Literal
 
@@ -51,25 +52,25 @@ class Kind:
         self.groups: tuple[str, ...] = tuple(sorted(group_labels))
         self._struct = _struct("Body", fields)
         self._shapes: dict[tuple[str, ...], Shape] = {}
-        self._homes = {
-            home: frozenset(f.name for f in fields.values() if f.group == home) for home in ("open", *self.groups)
-        }
         self._empty: dict[str, Group] = dict.fromkeys(self.groups)
 
-    def accept(self, body: dict[str, Any]) -> None:
-        """Raise KindError, with every problem explained, unless the body is a valid one of this kind."""
-        if not self._accepts(body):
+    def accept(self, body: dict[str, Any]) -> "Shape":
+        """The shape of a valid body of this kind; KindError, with every problem explained, where it is none."""
+        shape = self._accepted(body)
+        if shape is None:
             found = explain.problems(self, body)
             raise KindError(self.name, found or [Problem("", "is refused", "report this kind and field types")])
+        return shape
 
-    def _accepts(self, body: Any) -> bool:
+    def _accepted(self, body: Any) -> "Shape | None":
         if type(body) is not dict:
-            return False
+            return None
         try:
             msgspec.convert(body, self._struct)
         except (msgspec.ValidationError, TypeError, UnicodeError, RecursionError):
-            return False
-        return self._shape(body).judge(body, self.fields)
+            return None
+        shape = self._shape(body)
+        return shape if shape.judge(body, self.fields) else None
 
     def _shape(self, body: Body) -> "Shape":
         names = tuple(body)
@@ -103,15 +104,6 @@ class Kind:
             if fields and home not in self.masks:
                 body.update(fields)
         return body
-
-    def placed(self, body: Body, open_: Mapping[str, Any], groups: Mapping[str, Mapping[str, Any]]) -> bool:
-        """Whether each field of a valid body stands where the kind says, and each mask is what its fields give."""
-        if not open_.keys() <= self._homes["open"]:
-            return False
-        for group, fields in groups.items():
-            if group not in self.masks and not (fields and fields.keys() <= self._homes[group]):
-                return False
-        return all(mask.of(body) == groups.get(group) for group, mask in self._shape(body).masks)
 
     def warnings(self, body: Body) -> list[Problem]:
         """What a valid body leaves to wonder about: identity numbers whose birthplace is no province."""
@@ -198,7 +190,7 @@ class Shape:
     on values: the tests, the rules that its fields can break at all, and where each field goes.
     """
 
-    __slots__ = ("_arrays", "_layout", "_lists", "_rules", "_sealed", "_tests", "_texts", "_volatile", "masks")
+    __slots__ = ("_arrays", "_layout", "_lists", "_rules", "_runs", "_sealed", "_tests", "_texts", "_volatile", "masks")
 
     def __init__(self, kind: Kind, names: tuple[str, ...]) -> None:
         fields, present = {name: kind.fields[name] for name in names}, frozenset(names)
@@ -213,6 +205,8 @@ class Shape:
             if (inside := tuple(name for name, field in fields.items() if field.group == group))
         )
         self.masks = tuple((group, mask.within(present)) for group, mask in kind.masks.items())
+        # How many fields of one home follow each other: a body joined of its homes, each field in its own, has these lengths.
+        self._runs = [(home, sum(1 for _ in run)) for home, run in groupby(field.group for field in fields.values())]
         self._volatile = tuple(name for name, field in fields.items() if field.volatile)
         lasting = sorted(f"{name} {field.group}" for name, field in fields.items() if not field.volatile)
         self._layout = sha256("\n".join(lasting).encode()).digest()[:16]
@@ -225,6 +219,16 @@ class Shape:
                 del rest[name]
             return self._layout + encode(rest)
         return self._layout + encode(body)
+
+    def placed(self, body: Body, open_: Mapping[str, Any], groups: Mapping[str, Mapping[str, Any]]) -> bool:
+        """Whether each field of a valid body stands where the kind says, and each mask is what its fields give.
+
+        The body is what `Kind.join` made of the two.
+        """
+        masks = dict(self.masks)
+        runs = [("open", len(open_))] if open_ else []
+        runs += [(home, len(fields)) for home, fields in groups.items() if home not in masks]
+        return runs == self._runs and all(mask.of(body) == groups.get(group) for group, mask in self.masks)
 
     def judge(self, body: Body, fields: Mapping[str, Field]) -> bool:
         """Whether a body of the right form is valid."""

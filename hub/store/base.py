@@ -499,7 +499,7 @@ class Store(Protocol):
         """Note what was erased of a record, in place of what was noted before."""
         ...
 
-    def erased(self, origin: str, kind: str, ids: Sequence[str]) -> dict[str, frozenset[str]]:
+    def erased(self, origin: str, kind: str, ids: Iterable[str]) -> dict[str, frozenset[str]]:
         """By id which groups were erased."""
         ...
 

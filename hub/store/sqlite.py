@@ -912,7 +912,7 @@ class SqliteStore:
         row = (erased.origin, erased.kind, erased.id, json.dumps(erased.groups))
         self._write().execute("INSERT OR REPLACE INTO erased VALUES (?, ?, ?, ?)", row)
 
-    def erased(self, origin: str, kind: str, ids: Sequence[str]) -> dict[str, frozenset[str]]:
+    def erased(self, origin: str, kind: str, ids: Iterable[str]) -> dict[str, frozenset[str]]:
         if not self._one("SELECT EXISTS(SELECT 1 FROM erased WHERE origin = ? AND kind = ?)", origin, kind)[0]:
             return {}
         rows = self._db().execute(

@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from http_message_signatures import HTTPMessageSigner
 from http_message_signatures.algorithms import ED25519
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -148,8 +147,7 @@ MC4CAQAwBQYDK2VwBCIEIJ+DYvh6SEqVTm50DFtMDoQikTmiCqirVv9mWG9qfSnF
     assert isinstance(private, Ed25519PrivateKey)
     key = wire.HttpKey.signing("test", note.signer("test-key-ed25519", private))
     message = wire._Request("POST", "hub://example.com/foo?param=Value&Pet=dog", dict(plain))
-    signer = HTTPMessageSigner(signature_algorithm=ED25519, key_resolver=wire._Keys(lambda _: key))
-    signer.sign(
+    prepared = wire._signer.prepare(
         message,
         key_id="test-key-ed25519",
         created=datetime.fromtimestamp(1618884473, UTC),
@@ -157,6 +155,7 @@ MC4CAQAwBQYDK2VwBCIEIJ+DYvh6SEqVTm50DFtMDoQikTmiCqirVv9mWG9qfSnF
         label="sig-b26",
         covered_component_ids=covers,
     )
+    wire._attach(message, prepared, key)
     assert message.headers["Signature"] == f"sig-b26=:{signature}:"
     assert message.headers["Signature-Input"] == (
         'sig-b26=("date" "@method" "@path" "@authority" "content-type" "content-length")'
