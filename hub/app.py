@@ -1,7 +1,7 @@
 """The only composer: settings and a data folder become an open hub; a tick a minute keeps it going.
 
-A data folder holds `keys/`, `store/hub.db` and, unless configured elsewhere, `head/checkpoint`. A demo's folder is marked
-and never served as a real one. Nothing here decides anything: rooms do.
+A data folder holds `keys/`, `store/hub.db`, `store/nonces.db` and, unless configured elsewhere, `head/checkpoint`. A demo's
+folder is marked and never served as a real one. Nothing here decides anything: rooms do.
 """
 
 import fcntl
@@ -28,7 +28,6 @@ from hub import audit, backup, batch, keys, note, pins, web
 from hub.accounts import Accounts
 from hub.announce import KIND as FRAMEWORK_KIND
 from hub.announce import Version, announce, versions
-from hub.backup import RESTORED
 from hub.batch import Chain
 from hub.book import Book
 from hub.canonical import b64
@@ -55,9 +54,10 @@ from hub.searching import Searching
 from hub.settings import HubSettings, Settings
 from hub.status import VERIFIED, Status
 from hub.store.base import Night
+from hub.store.nonces import NonceFile
 from hub.store.sqlite import SqliteStore
 from hub.web.page import Rooms
-from hub.wire import Gate, HttpKey, WitnessPost, authority
+from hub.wire import SKEW, Gate, HttpKey, WitnessPost, authority
 from hub.witness import Policy
 from hub.workshop import Workshop
 
@@ -144,16 +144,6 @@ def _refuse_lost(folder: Path, ring: KeyRing, owner: str) -> None:
             store.close()
 
 
-class _Nonces:
-    """The store's nonces as the gate asks for them."""
-
-    def __init__(self, store: SqliteStore, most: int) -> None:
-        self._store, self._most = store, most
-
-    def take(self, keyid: str, nonce: str, until: int, now: int) -> bool:
-        return self._store.take_nonce(keyid, nonce, until, now, self._most)
-
-
 @dataclass(frozen=True)
 class LocalLedger:
     """A ledger in this process, read as anybody may read it."""
@@ -208,6 +198,9 @@ class Hub:
                 "hub.yaml, with new keys, and let every member know: a second one under this key would be another history",
             )
         self.store = SqliteStore(path, self._secrets.vault())
+        # One that is new beside a ledger cannot know what was spent: not even of whose clock is as far ahead as may be.
+        since = int(self.now().timestamp()) + SKEW + 1 if self.store.size() else 0
+        self.nonces = NonceFile(path.with_name("nonces.db"), settings.hub.limits.nonces_per_key, since)
         self.framework = self._pinned(settings.framework, first_keys or {}, http_keys or {})
         if witnesses is not None:
             self.framework = self.framework.with_witnesses(witnesses)
@@ -297,6 +290,7 @@ class Hub:
     def close(self) -> None:
         self.pulls.close()
         self.workshop.close()
+        self.nonces.close()
         self.store.close()
 
     def _mark(self, demo: bool) -> None:
@@ -583,10 +577,10 @@ class Hub:
         gate = Gate(
             authority(self.url),
             self._http_key,
-            _Nonces(self.store, self.settings.hub.limits.nonces_per_key),
+            self.nonces,
             http,
             self.now,
-            not_before=int(self.store.get(RESTORED) or "0"),
+            not_before=self.nonces.since,
         )
         told = self.settings.hub.oidc
         if told is not None:
@@ -616,7 +610,7 @@ class Hub:
 
 
 def restore(
-    settings: Settings, backup_folder: Path, head: bytes | None, ring: KeyRing, now: datetime | None = None
+    settings: Settings, backup_folder: Path, head: bytes | None, ring: KeyRing
 ) -> dict[str, Any]:
     """Bring a backup back into the data folder of a hub that does not run; what is refused leaves no store behind."""
     folder, key = settings.hub.data, ring.signer("ledger", HUB).vkey
@@ -634,9 +628,8 @@ def restore(
         first = {chain.origin: store.entry_at(chain.origin, 1) for chain in store.chains()}
         pins = {origin: Pin(entry.text_hash, store.chain(origin).custody) for origin, entry in first.items() if entry}
         found = backup.accept(
-            store, HeadFile(head_path), key, settings.hub.name, pins.get, settings.kinds, secrets.digest_key,
-            now or clock(settings)(),
-        )  # fmt: skip
+            store, HeadFile(head_path), key, settings.hub.name, pins.get, settings.kinds, secrets.digest_key
+        )
     except BaseException:
         store.close()
         for each in path.parent.glob("hub.db*"):

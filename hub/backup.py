@@ -25,7 +25,6 @@ from hub.note import VKey
 from hub.store.base import Store
 
 STORE, MANIFEST = "store.db", "manifest.json"
-RESTORED = "restored"
 
 
 @dataclass(frozen=True)
@@ -88,9 +87,9 @@ def set_head(path: Path, raw: bytes, key: VKey) -> None:
 
 
 def accept(
-    store: Store, head: HeadFile, key: VKey, hub: str, trust: Trust, kinds: Mapping[str, Kind], digest_key: bytes, now: datetime
+    store: Store, head: HeadFile, key: VKey, hub: str, trust: Trust, kinds: Mapping[str, Kind], digest_key: bytes
 ) -> dict[str, Any]:
-    """Check a restored store against the head file and hash all of it again; requests signed before `now` are refused later."""
+    """Check a restored store against the head file and hash all of it again."""
     if head.read() is None:
         raise Tampered(
             "no head file tells how far this ledger was published", where=str(head.path),
@@ -103,7 +102,6 @@ def accept(
     if report.problems:
         raise Tampered("the restored store does not hold", where="store", mend="\n".join(report.problems))
     with store.transaction():
-        store.put(RESTORED, str(int(now.timestamp())))
         store.drop_sessions()  # Who was signed in when the backup was made, or has left since, is not signed in now.
     return {"size": report.size, "root": report.root, "records": report.records}
 

@@ -102,7 +102,8 @@ class Desk:
         problems = []
         for kind in self._taken:
             gone = self.ledger.store.erased(origin, kind, (leaf.id for leaf in leaves if leaf.kind == kind))
-            for n, leaf in enumerate(leaves):
+            # Mostly nothing is, and nothing is looked at.
+            for n, leaf in enumerate(leaves) if gone else ():
                 if leaf.op == "put" and leaf.kind == kind and leaf.id in gone:
                     mend = "pull: the notice of its erasure takes it out of this node's own store too"
                     problems.append(Problem(f"records.{n}", "was erased and takes no more revisions", mend))

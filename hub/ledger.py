@@ -316,7 +316,7 @@ class Ledger:
         if isinstance(entry, Batch) and submission.leaves is not None:
             hashes = [x.hash if isinstance(x, Withheld) else merkle.leaf_hash(x.raw) for x in submission.leaves]
             batch.check_leaves(entry, hashes)
-            if any(not isinstance(leaf, Withheld) and leaf.origin != entry.origin for leaf in submission.leaves):
+            if {leaf.origin for leaf in submission.leaves if not isinstance(leaf, Withheld)} - {entry.origin}:
                 raise RecordError("a record of another origin than the batch's", where="batch")
         elif isinstance(entry, Batch) and self.whole:
             raise RecordError("a batch without its records", where="batch")

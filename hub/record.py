@@ -190,7 +190,15 @@ def content_digest(digest_key: bytes, kind: KindLike, body: dict[str, Any]) -> b
 
 def essence_digest(digest_key: bytes, kind: KindLike, essence: bytes) -> bytes:
     """The content digest of what counts of a body as its content."""
-    return hmac.digest(digest_key, kind.name.encode() + b"\0" + essence, "sha256")[:16]
+    mac = _keyed(digest_key, kind.name).copy()
+    mac.update(essence)
+    return mac.digest()[:16]
+
+
+@lru_cache(maxsize=256)
+def _keyed(digest_key: bytes, kind: str) -> hmac.HMAC:
+    # To set up the key costs as much as to hash a record.
+    return hmac.new(digest_key, kind.encode() + b"\0", "sha256")
 
 
 def close_groups(

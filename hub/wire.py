@@ -331,8 +331,8 @@ class Gate:
     """Checks signed requests and signs their responses, at the hub.
 
     `own` is the hub's authority (host and port of its public URL) and `key` its private HTTP key; `keys`
-    finds a partner's key in force by keyid; `not_before` is the Unix second of the last restore: older
-    requests are refused, because their nonces may be lost. Safe for many threads if `keys` and `nonces` are.
+    finds a partner's key in force by keyid; `not_before` is the Unix second from which on `nonces` knows
+    what was spent: older requests are refused. Safe for many threads if `keys` and `nonces` are.
     """
 
     def __init__(
@@ -361,7 +361,7 @@ class Gate:
         if posted and not compare_digest(request.headers["content-digest"].encode(), digest(body).encode()):
             _refuse("the body is not the signed one", "Content-Digest is sha-256 over the raw body")
         if checked.created < self._not_before:
-            _refuse("the request is older than the hub's last restore", "sign it again")
+            _refuse("the request is older than what the hub knows of spent nonces", "sign again, half a minute after a restore")
         if not self._nonces.take(checked.key.keyid, checked.nonce, checked.expires + SKEW, now):
             _refuse("the nonce was used before, or the key's quota is", "sign again with a fresh nonce")
         return checked.key.owner

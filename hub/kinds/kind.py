@@ -190,7 +190,9 @@ class Shape:
     on values: the tests, the rules that its fields can break at all, and where each field goes.
     """
 
-    __slots__ = ("_arrays", "_layout", "_lists", "_rules", "_runs", "_sealed", "_tests", "_texts", "_volatile", "masks")
+    __slots__ = (
+        "_arrays", "_layout", "_lists", "_masked", "_rules", "_runs", "_sealed", "_tests", "_texts", "_volatile", "masks",
+    )  # fmt: skip
 
     def __init__(self, kind: Kind, names: tuple[str, ...]) -> None:
         fields, present = {name: kind.fields[name] for name in names}, frozenset(names)
@@ -204,6 +206,7 @@ class Shape:
             for group in kind.groups
             if (inside := tuple(name for name, field in fields.items() if field.group == group))
         )
+        self._masked = frozenset(kind.masks)
         self.masks = tuple((group, mask.within(present)) for group, mask in kind.masks.items())
         # How many fields of one home follow each other: a body joined of its homes, each field in its own, has these lengths.
         self._runs = [(home, sum(1 for _ in run)) for home, run in groupby(field.group for field in fields.values())]
@@ -225,9 +228,8 @@ class Shape:
 
         The body is what `Kind.join` made of the two.
         """
-        masks = dict(self.masks)
         runs = [("open", len(open_))] if open_ else []
-        runs += [(home, len(fields)) for home, fields in groups.items() if home not in masks]
+        runs += [(home, len(fields)) for home, fields in groups.items() if home not in self._masked]
         return runs == self._runs and all(mask.of(body) == groups.get(group) for group, mask in self.masks)
 
     def judge(self, body: Body, fields: Mapping[str, Field]) -> bool:

@@ -5,12 +5,14 @@ from 3.51.3 on and a rollback journal (TRUNCATE) before that. Two copies of SQLi
 other's locks: every connection of the hub comes from here, and the copy is the one sqlite-utils has chosen.
 """
 
+from pathlib import Path
 from typing import Any
 
 from sqlite_utils import utils
 
 WAL_SOUND = (3, 51, 3)
 OLDEST = (3, 35, 0)
+BUSY = 30  # seconds
 
 sqlite3: Any = utils.sqlite3  # type: ignore[attr-defined]
 
@@ -23,3 +25,14 @@ def version() -> tuple[int, ...]:
 def journal_mode() -> str:
     """WAL where it is sound, a rollback journal otherwise."""
     return "WAL" if version() >= WAL_SOUND else "TRUNCATE"
+
+
+def connect(path: Path) -> Any:
+    """A connection that waits for others, begins no transaction by itself and leaves a commit durable."""
+    db = sqlite3.connect(str(path), timeout=BUSY, isolation_level=None, check_same_thread=False)
+    # Of a new file; leaves fill such pages better, and each page costs two writes.
+    db.execute("PRAGMA page_size = 8192")
+    db.execute(f"PRAGMA journal_mode = {journal_mode()}")
+    for pragma in ("synchronous = FULL", f"busy_timeout = {BUSY}000", "trusted_schema = OFF"):
+        db.execute(f"PRAGMA {pragma}")
+    return db

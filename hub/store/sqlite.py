@@ -48,7 +48,6 @@ from hub.store.base import (
 
 VIEWS = ("chain", "series", "current", "tile")
 SEGMENT = 16
-BUSY = 30  # seconds
 _OPS = ("put", "retract")
 _CODES = {"put": 0, "retract": 1}
 
@@ -188,6 +187,12 @@ def listing(db: Database) -> None:
     db.execute("CREATE INDEX mark_n ON mark(n)")
 
 
+@schema()
+def nonces(db: Database) -> None:
+    """Spent nonces have a file of their own."""
+    db["nonce"].drop(ignore=True)
+
+
 def _table(db: Database, name: str, columns: dict[str, Any], pk: str | tuple[str, ...]) -> None:
     db[name].create(columns, pk=pk)  # type: ignore[union-attr]
 
@@ -271,13 +276,9 @@ class SqliteStore:
     def _db(self) -> Any:
         db = getattr(self._local, "db", None)
         if db is None:
-            db = engine.sqlite3.connect(str(self._path), timeout=BUSY, isolation_level=None, check_same_thread=False)
-            # Of a new file; leaves fill such pages better, and each page costs two writes.
-            db.execute("PRAGMA page_size = 8192")
-            db.execute(f"PRAGMA journal_mode = {engine.journal_mode()}")
+            db = engine.connect(self._path)
             for pragma in (
-                "synchronous = FULL", "foreign_keys = ON", f"busy_timeout = {BUSY}000", "temp_store = FILE",
-                "cache_size = -65536", "wal_autocheckpoint = 8192", "trusted_schema = OFF",
+                "foreign_keys = ON", "temp_store = FILE", "cache_size = -65536", "wal_autocheckpoint = 8192",
                 "secure_delete = ON",
             ):  # fmt: skip
                 db.execute(f"PRAGMA {pragma}")
@@ -290,7 +291,7 @@ class SqliteStore:
     def transaction(self) -> Iterator[None]:
         db = self._db()
         # Threads queue here: between two looks at the lock of a file SQLite sleeps for milliseconds.
-        if not self._turn.acquire(timeout=BUSY):
+        if not self._turn.acquire(timeout=engine.BUSY):
             raise _busy()
         try:
             _begin(db)
@@ -804,16 +805,6 @@ class SqliteStore:
             )
 
     # --- partners ---
-
-    def take_nonce(self, keyid: str, nonce: str, until: int, now: int, most: int) -> bool:
-        with self.transaction():
-            db = self._write()
-            db.execute("DELETE FROM nonce WHERE until < ?", (now,))
-            held = self._one("SELECT count(*) FROM nonce WHERE keyid = ?", keyid)[0]
-            # Full: refuse and keep every live nonce; a quota per key so that one partner cannot block the rest.
-            if held >= most:
-                return False
-            return bool(db.execute("INSERT OR IGNORE INTO nonce VALUES (?, ?, ?)", (keyid, nonce, until)).rowcount)
 
     def add_notices(self, notices: Sequence[tuple[str, str, Mapping[str, Any]]]) -> None:
         self._write().executemany(

@@ -429,27 +429,6 @@ class StoreContract:
             store.put_progress("jiahu", "2026-11-24", "one", {"progress": 2})
         assert store.night("jiahu", "2026-11-24").result == {"compared": 3}
 
-    def test_a_nonce_is_taken_once(self, store):
-        assert store.take_nonce("k", "n", 200, 100, 99) and not store.take_nonce("k", "n", 200, 100, 99)
-        assert store.take_nonce("other", "n", 200, 100, 99)
-        assert store.take_nonce("k", "n", 400, 300, 99), "forgotten only after its end"
-
-    def test_a_full_quota_refuses_and_forgets_nothing(self, store):
-        assert [store.take_nonce("k", str(n), 200, 100, 3) for n in range(4)] == [True, True, True, False]
-        assert not store.take_nonce("k", "0", 200, 100, 99), "a live nonce is never evicted"
-        assert store.take_nonce("another", "fresh", 200, 100, 3)
-
-    def test_of_many_threads_one_gets_the_nonce(self, store):
-        won = []
-        threads = [
-            threading.Thread(target=lambda: won.append(store.take_nonce("k", "same", 200, 100, 99))) for _ in range(8)
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert sorted(won) == [False] * 7 + [True]
-
     def test_writers_wait_for_each_other(self, store):
         def write(n):
             for _m in range(10):
