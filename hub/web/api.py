@@ -353,7 +353,7 @@ def _push(blp: Any, desk: Desk) -> None:
         """
         if request.content_type != BATCH_TYPE:
             return problem(415, "unsupported_media_type", "not a batch", f"send Content-Type: {BATCH_TYPE}")
-        return _json(*desk.push(g.owner, request.get_data()))
+        return _json(*desk.push(g.owner, g.body))
 
     body = {
         "required": True,
@@ -412,7 +412,7 @@ def _cosignatures(blp: Any, desk: Desk) -> None:
         """
         if request.content_type != NOTE_TYPE:
             return problem(415, "unsupported_media_type", "not a note", f"send Content-Type: {NOTE_TYPE}")
-        return _json(200, desk.cosign(g.owner, request.get_data()))
+        return _json(200, desk.cosign(g.owner, g.body))
 
     asked = Answer(200, "The checkpoint, a signed note", {"type": "string"}, "text/plain")
     state = Answer(200, "How far the ledger is witnessed now", _WITNESSED)
@@ -452,7 +452,7 @@ def _attachments(blp: Any, desk: Desk) -> None:
         """Bring what an attachment holds, one that the current revision of the caller's own record names by SHA-256"""
         if request.content_type != FILE_TYPE:
             return problem(415, "unsupported_media_type", "not a file", f"send Content-Type: {FILE_TYPE}")
-        return _json(*desk.attach(g.owner, kind, origin, record, request.get_data()))
+        return _json(*desk.attach(g.owner, kind, origin, record, g.body))
 
     def attachment(kind: str, origin: str, record: str, digest: str) -> Response:
         """What an attachment holds; one withheld, one unknown and one that nobody brought give the same 404"""
