@@ -265,7 +265,7 @@ def parse_all(raws: Sequence[bytes]) -> list[Record]:
 def _canonical(values: Sequence[Any], raws: Sequence[bytes]) -> bool:
     """Whether each value's canonical bytes are those given."""
     # No canonical bytes hold a line's end: written a line each, all are equal exactly when each is.
-    return _encode_lines(values) == b"".join([raw + b"\n" for raw in raws])
+    return _encode_lines(values) == b"\n".join([*raws, b""])
 
 
 def peek(raw: bytes) -> Peek:
