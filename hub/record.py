@@ -397,7 +397,11 @@ def receive_all(
         try:
             leaves += _receive(kinds, part, digest_key, complete=True)
         except HubError:
-            problems += _problems(kinds, part, digest_key, first + at)
+            found = _problems(kinds, part, digest_key, first + at)
+            # What was refused together is not let through because each alone is fine.
+            if not found:
+                raise
+            problems += found
             if len(problems) >= MOST_PROBLEMS:
                 del problems[MOST_PROBLEMS:]
                 problems.append(Problem("", f"stopped after {MOST_PROBLEMS} problems", "mend these and push again"))

@@ -121,6 +121,28 @@ def test_a_disclosure_belongs_to_its_record_once():
             record.receive(KINDS, leaf.raw, texts, KEY, complete=True)
 
 
+def spellings(raw):
+    """Other bytes of the same JSON."""
+    value = json.loads(raw)
+    yield from (raw + b"\n", b"\n" + raw, raw + b" ", raw[:1] + b"\n" + raw[1:], raw + b"\t")
+    yield json.dumps(value, sort_keys=True, ensure_ascii=False).encode()
+    yield json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True).replace("a", "\\u0061", 1).encode()
+
+
+def test_a_record_and_a_disclosure_have_one_spelling():
+    leaf = sealed()
+    (text,) = leaf.disclosures.values()
+    for raw in spellings(leaf.raw):
+        assert raw != leaf.raw and json.loads(raw) == json.loads(leaf.raw)
+        with pytest.raises(RecordError):
+            receive(leaf, raw=raw)
+    for raw in spellings(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))):
+        other = base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+        digest = base64.urlsafe_b64encode(hashlib.sha256(other.encode()).digest()).rstrip(b"=").decode()
+        with pytest.raises(RecordError):
+            receive(leaf, raw=change(leaf, sealed={"terms": digest}), disclosures={"terms": other})
+
+
 def change(leaf, **changed):
     value = json.loads(leaf.raw) | changed
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()

@@ -13,13 +13,17 @@ from pathlib import Path
 import msgspec
 import psutil
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from adapters import declaration
 from adapters.base import Row
 from adapters.sample import generator
 from hub import record
 from hub.canonical import unb64url
+from hub.errors import HubError
 from hub.kinds import load_kinds
+from hub.record import TOGETHER
 from hub.workshop import FEW, Workshop, salts
 
 ROOT = Path(__file__).parents[2]
@@ -73,6 +77,57 @@ def test_a_worker_names_the_same_problems(workshop):
         and leaves == []
         and [p.where.split(".")[1] for p in problems] == ["7", "9"]
     )
+
+
+def moved(records, n):
+    """The next record's first disclosure, behind this one's own."""
+    (raw, texts), (other, others) = records[n : n + 2]
+    records[n : n + 2] = [(raw, texts + others[:1]), (other, others[1:])]
+
+
+def cut(records, n):
+    """The seam between two records, elsewhere."""
+    (raw, texts), (other, others) = records[n : n + 2]
+    whole = raw + b"\n" + other
+    records[n : n + 2] = [(whole[:-1], texts), (whole[-1:], others)]
+
+
+def emptied(records, n):
+    """Two records in the place of one, and none in the other's."""
+    (raw, texts), (other, others) = records[n : n + 2]
+    records[n : n + 2] = [(raw + b"\n" + other, texts + others), (b"", [])]
+
+
+SPOILT = {
+    "moved": moved,
+    "cut": cut,
+    "emptied": emptied,
+    "swapped": lambda records, n: records.__setitem__(slice(n, n + 2), records[n : n + 2][::-1]),
+    "other texts": lambda records, n: records.__setitem__(n, (records[n][0], records[n + 1][1])),
+    "turned": lambda records, n: records.__setitem__(n, (records[n][0], records[n][1][::-1])),
+    "twice": lambda records, n: records.__setitem__(n, (records[n][0], records[n][1] + records[n][1][:1])),
+    "none": lambda records, n: records.__setitem__(n, (records[n][0], [])),
+    "a line's end": lambda records, n: records.__setitem__(n, (records[n][0] + b"\n", records[n][1])),
+    "blank": lambda records, n: records.__setitem__(n, (records[n][0].replace(b":", b": ", 1), records[n][1])),
+    "rev": lambda records, n: records.__setitem__(n, (records[n][0].replace(b'"rev":1', b'"rev":0'), records[n][1])),
+}
+
+
+@given(st.lists(st.tuples(st.sampled_from(sorted(SPOILT)), st.integers(0, 2 * TOGETHER - 2)), max_size=3))
+@settings(max_examples=150, deadline=None)
+def test_together_records_are_judged_as_each_alone(edits):
+    records = pushed(2 * TOGETHER)
+    for name, n in edits:
+        SPOILT[name](records, n)
+    kinds, leaves, wrong = {name: KINDS[name] for name in TAKEN}, [], []
+    for n, (raw, texts) in enumerate(records):
+        try:
+            leaves.append(record.receive(kinds, raw, texts, KEY, complete=True))
+        except HubError:
+            wrong.append(n)
+    found, problems = local(records)
+    assert found == ([] if wrong else leaves)
+    assert sorted({int(each.where.split(".")[1]) for each in problems}) == wrong
 
 
 def test_kinds_not_taken_are_refused_by_a_worker_too(workshop):
