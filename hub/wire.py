@@ -195,9 +195,6 @@ class _Keys(HTTPSignatureKeyResolver):
             raise
         return self.found.public if self.found else None
 
-    def resolve_private_key(self, key_id: str) -> NoReturn:
-        raise ValueError("these keys are to check with")
-
 
 class _Verifier(HTTPMessageVerifier):
     def validate_created_and_expires(self, sig_input: Any, max_age: timedelta | None = None) -> None:

@@ -496,7 +496,7 @@ class Store(Protocol):
         ...
 
     def erased(self, origin: str, kind: str, ids: Iterable[str]) -> dict[str, frozenset[str]]:
-        """By id which groups were erased."""
+        """By id which groups were erased; `ids` are read only where something of this kind was."""
         ...
 
     def drop_record(self, origin: str, kind: str, id: str) -> None:

@@ -27,11 +27,13 @@ def journal_mode() -> str:
     return "WAL" if version() >= WAL_SOUND else "TRUNCATE"
 
 
-def connect(path: Path) -> Any:
-    """A connection that waits for others, begins no transaction by itself and leaves a commit durable."""
+def connect(path: Path, page: int) -> Any:
+    """A connection that waits for others, begins no transaction by itself and leaves a commit durable.
+
+    `page` is the size of a new file's pages in bytes: whatever changes in one, all of it is written.
+    """
     db = sqlite3.connect(str(path), timeout=BUSY, isolation_level=None, check_same_thread=False)
-    # Of a new file; leaves fill such pages better, and each page costs two writes.
-    db.execute("PRAGMA page_size = 8192")
+    db.execute(f"PRAGMA page_size = {page}")
     db.execute(f"PRAGMA journal_mode = {journal_mode()}")
     for pragma in ("synchronous = FULL", f"busy_timeout = {BUSY}000", "trusted_schema = OFF"):
         db.execute(f"PRAGMA {pragma}")

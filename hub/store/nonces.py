@@ -20,7 +20,7 @@ class NonceFile:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._each, self._lock = each, threading.Lock()
         try:
-            self._db = engine.connect(path)
+            self._db = engine.connect(path, page=4096)
             with self._lock, self._db:
                 self._db.execute("BEGIN IMMEDIATE")
                 self._db.execute("CREATE TABLE IF NOT EXISTS known(since INTEGER NOT NULL)")

@@ -276,7 +276,8 @@ class SqliteStore:
     def _db(self) -> Any:
         db = getattr(self._local, "db", None)
         if db is None:
-            db = engine.connect(self._path)
+            # Leaves fill such pages better than small ones, and each page costs two writes.
+            db = engine.connect(self._path, page=8192)
             for pragma in (
                 "foreign_keys = ON", "temp_store = FILE", "cache_size = -65536", "wal_autocheckpoint = 8192",
                 "secure_delete = ON",
