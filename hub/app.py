@@ -144,6 +144,11 @@ def _refuse_lost(folder: Path, ring: KeyRing, owner: str) -> None:
             store.close()
 
 
+def signs_for(chain: Chain) -> bool:
+    """Whether the hub signs the records of a chain: its own, and those of the cities in its custody."""
+    return chain.origin == HUB or chain.custody == "custodial"
+
+
 @dataclass(frozen=True)
 class LocalLedger:
     """A ledger in this process, read as anybody may read it."""
@@ -205,7 +210,8 @@ class Hub:
         if witnesses is not None:
             self.framework = self.framework.with_witnesses(witnesses)
         self.ledger = Ledger(
-            self.store, HeadFile(head), LedgerSeal(ring.signer("ledger", HUB)), settings.hub.name, self._trust
+            self.store, HeadFile(head), LedgerSeal(ring.signer("ledger", HUB)), settings.hub.name, self._trust,
+            signs=signs_for,
         )
         self.workshop = Workshop(settings.kinds_folder, settings.kinds, self._secrets.digest_key)
         self.desk = Desk(self.ledger, settings.kinds, lambda: self.framework, self.workshop, self.now)
@@ -628,7 +634,7 @@ def restore(
         first = {chain.origin: store.entry_at(chain.origin, 1) for chain in store.chains()}
         pins = {origin: Pin(entry.text_hash, store.chain(origin).custody) for origin, entry in first.items() if entry}
         found = backup.accept(
-            store, HeadFile(head_path), key, settings.hub.name, pins.get, settings.kinds, secrets.digest_key
+            store, HeadFile(head_path), key, settings.hub.name, pins.get, signs_for, settings.kinds, secrets.digest_key
         )
     except BaseException:
         store.close()

@@ -72,11 +72,12 @@ def current(store: Store, origin: str, kind: str) -> Iterator[tuple[str, Known, 
             at += 1
 
 
-def stored(held: Held, kinds: Mapping[str, Kind], digest_key: bytes) -> Leaf | Withheld:
-    """A stored leaf as it is indexed: checked against the digests of what is still disclosed, or its hash alone."""
+def stored(held: Held, kinds: Mapping[str, Kind], digest_key: bytes | None = None) -> Leaf | Withheld:
+    """A stored leaf: checked against the digests of what is still disclosed, or its hash alone; with `digest_key` as it is
+    indexed where it was signed."""
     if held.raw is None:
         return Withheld(held.hash or b"")
-    return record.receive(kinds, held.raw, list(held.disclosures.values()), digest_key, complete=False)
+    return record.receive(kinds, held.raw, list(held.disclosures.values()), complete=False, digest_key=digest_key)
 
 
 def _derive(ledger: Ledger, kinds: Mapping[str, Kind], digest_key: bytes) -> Report:
@@ -86,7 +87,8 @@ def _derive(ledger: Ledger, kinds: Mapping[str, Kind], digest_key: bytes) -> Rep
     for entry in entries(ledger):
         leaves = None
         if entry.first is not None:
-            leaves = [stored(held, kinds, digest_key) for held in ledger.store.leaves(entry.first, entry.count)]
+            key = digest_key if ledger.signs(ledger.chain(entry.origin)) else None
+            leaves = [stored(held, kinds, key) for held in ledger.store.leaves(entry.first, entry.count)]
         try:
             step = ledger.check(Submission(entry.note, leaves))
             ledger.follow(step)
@@ -133,7 +135,7 @@ class Damaged(NamedTuple):
         return f"entry {self.entry} ({self.origin} seq {self.seq}): {self.what}"
 
 
-def damaged(ledger: Ledger, kinds: Mapping[str, Kind], digest_key: bytes) -> list[Damaged]:
+def damaged(ledger: Ledger, kinds: Mapping[str, Kind]) -> list[Damaged]:
     """Every entry whose note, records, disclosures, receipt or place in the tree do not hold, each by itself."""
     # Tiles that do not lead to the published root tell which hash is wrong, and nothing of other roots.
     head = ledger.checkpoint()[1]
@@ -144,18 +146,18 @@ def damaged(ledger: Ledger, kinds: Mapping[str, Kind], digest_key: bytes) -> lis
     return [
         Damaged(entry.index, entry.origin, entry.seq, what)
         for entry in entries(ledger)
-        if (what := _flaw(ledger, entry, kinds, digest_key, whole=whole))
+        if (what := _flaw(ledger, entry, kinds, whole=whole))
     ]
 
 
-def _flaw(ledger: Ledger, entry: Entry, kinds: Mapping[str, Kind], digest_key: bytes, *, whole: bool) -> str:
+def _flaw(ledger: Ledger, entry: Entry, kinds: Mapping[str, Kind], *, whole: bool) -> str:
     at = entry.index % GROUP * merkle.HASH
     if ledger.store.tile(0, entry.index // GROUP)[at : at + merkle.HASH] != merkle.leaf_hash(entry.note):
         return "its note is not what the tree holds"
     try:
         leaves = None
         if entry.first is not None:
-            leaves = [stored(held, kinds, digest_key) for held in ledger.store.leaves(entry.first, entry.count)]
+            leaves = [stored(held, kinds) for held in ledger.store.leaves(entry.first, entry.count)]
         step = ledger.check(Submission(entry.note, leaves))
         sealed = ledger.seal.read(entry.checkpoint)
     except HubError as error:
@@ -191,7 +193,7 @@ def fsck(ledger: Ledger, kinds: Mapping[str, Kind], digest_key: bytes) -> Report
     if not problems:
         problems += _against_head(ledger, report)
     else:
-        problems += map(str, damaged(ledger, kinds, digest_key))
+        problems += map(str, damaged(ledger, kinds))
     files, lost = _files(ledger.store)
     problems += lost
     report.problems, report.unproven = problems, _disowned(ledger.store.chains())

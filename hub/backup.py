@@ -20,7 +20,7 @@ from hub.canonical import b64
 from hub.errors import HubError, Tampered
 from hub.export import replace_file
 from hub.kinds import Kind
-from hub.ledger import HeadFile, Ledger, ReaderSeal, Trust
+from hub.ledger import HeadFile, Ledger, ReaderSeal, Signs, Trust
 from hub.note import VKey
 from hub.store.base import Store
 
@@ -87,7 +87,8 @@ def set_head(path: Path, raw: bytes, key: VKey) -> None:
 
 
 def accept(
-    store: Store, head: HeadFile, key: VKey, hub: str, trust: Trust, kinds: Mapping[str, Kind], digest_key: bytes
+    store: Store, head: HeadFile, key: VKey, hub: str, trust: Trust, signs: Signs, kinds: Mapping[str, Kind],
+    digest_key: bytes,
 ) -> dict[str, Any]:
     """Check a restored store against the head file and hash all of it again."""
     if head.read() is None:
@@ -96,7 +97,7 @@ def accept(
             mend="give the newest checkpoint that a partner or a witness holds with --head (a node keeps it as "
             "copy-head/checkpoint, a hub serves it at /ledger/witnessed)",
         )  # fmt: skip
-    ledger = Ledger(store, head, ReaderSeal(key), hub, trust)
+    ledger = Ledger(store, head, ReaderSeal(key), hub, trust, signs=signs)
     ledger.open()
     report = audit.fsck(ledger, kinds, digest_key)
     if report.problems:

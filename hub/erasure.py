@@ -73,9 +73,10 @@ def strip(
                 store.forget_disclosures(held.number, merkle.leaf_hash(held.raw), groups)
                 cut.add(held.number)
         if cut:
+            key = digest_key if ledger.signs(ledger.chain(entry.origin)) else None
             # What was not touched stands as it is: only a leaf that is told here is looked at.
             after: list[Leaf | Withheld] = [
-                audit.stored(held, kinds, digest_key) if held.number in cut else Withheld(b"")
+                audit.stored(held, kinds, key) if held.number in cut else Withheld(b"")
                 for held in store.leaves(entry.first, entry.count)
             ]
             ledger.index(after, entry.first, renew=True)

@@ -24,6 +24,7 @@ from hub.store.base import Entry, Known, Store
 PROOF_HEADER = "c2sp.org/tlog-proof@v1"
 GROUP = 256
 HALTED = "halted"
+DIGESTS = "digests"
 
 
 class Pin(NamedTuple):
@@ -34,6 +35,7 @@ class Pin(NamedTuple):
 
 
 Trust = Callable[[str], Pin | None]
+Signs = Callable[[Chain], bool]
 
 
 class Seal(Protocol):
@@ -167,9 +169,15 @@ class Step(NamedTuple):
 class Ledger:
     """A ledger in a store, under a head file and a seal."""
 
-    def __init__(self, store: Store, head: HeadFile, seal: Seal, hub: str, trust: Trust, *, whole: bool = True) -> None:
-        """`hub` is the name in every entry's first line; `whole` says that every leaf is held (false for a partner's copy)."""
+    def __init__(
+        self, store: Store, head: HeadFile, seal: Seal, hub: str, trust: Trust, *, signs: Signs, whole: bool = True
+    ) -> None:
+        """`hub` is the name in every entry's first line; `whole` says that every leaf is held (false for a partner's copy).
+
+        `signs` tells whether the records of a chain are signed here: of those alone content digests are kept.
+        """
         self.store, self.head, self.seal, self.hub, self.trust, self.whole = store, head, seal, hub, trust, whole
+        self.signs = signs
         self._settled: tuple[int, bytes] | None = None
         self.guard: Callable[[], None] | None = None
 
@@ -181,7 +189,18 @@ class Ledger:
         Raises Tampered where the store is behind its head or holds another tree: a restored backup or a second hub.
         """
         with self.head.lock():
-            return self._settle()
+            head = self._settle()
+            self._forget_digests()
+            return head
+
+    def _forget_digests(self) -> None:
+        """Once: a store made when each record had a content digest loses those of what is signed elsewhere."""
+        if not self.store.get(DIGESTS):
+            with self.store.transaction():
+                for chain in self.store.chains():
+                    if not self.signs(chain):
+                        self.store.forget_digests(chain.origin)
+                self.store.put(DIGESTS, "of what is signed here")
 
     def _settle(self) -> Checkpoint:
         raw, size = self.head.read(), self.store.size()
@@ -350,7 +369,10 @@ class Ledger:
             before = pin.custody == "self" and step.entry.custody == "custodial" and chain.custody != "self"
             if not before:
                 raise KeyRefused(f"{origin} is declared {pin.custody}, not {step.entry.custody}")
-        self.store.put_chain(chain.follow(step.entry, note.parse(step.raw), pin=pin.first_key))
+        after = chain.follow(step.entry, note.parse(step.raw), pin=pin.first_key)
+        self.store.put_chain(after)
+        if self.signs(chain) and not self.signs(after):
+            self.store.forget_digests(origin)
 
     def index(self, leaves: Sequence[Leaf | Withheld], first: int, *, renew: bool = False) -> None:
         """Bring the current view up to date: an origin counts each record's revisions without a gap.

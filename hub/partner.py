@@ -203,11 +203,11 @@ class Node:
         )
         self.own = Ledger(
             self.own_store, HeadFile(folder / "own-head" / "checkpoint"), PlainSeal(f"{card.hub}/{self.origin}/own"),
-            card.hub, lambda origin: Pin(own_pin, "self") if origin == self.origin else None,
+            card.hub, lambda origin: Pin(own_pin, "self") if origin == self.origin else None, signs=lambda chain: True,
         )  # fmt: skip
         self.copy = Ledger(
             self.copy_store, HeadFile(folder / "copy-head" / "checkpoint"), _FirstSeal(self._ledger_key),
-            card.hub, self._trust, whole=False,
+            card.hub, self._trust, signs=lambda chain: False, whole=False,
         )  # fmt: skip
         self._timeout = timeout
         self._client = self._caller("current")
@@ -272,7 +272,8 @@ class Node:
         while (entry := self.copy_store.entry_at(self.origin, seq)) is not None:
             leaves = None
             if entry.first is not None:
-                leaves = [self._stored(held) for held in self.copy_store.leaves(entry.first, entry.count)]
+                held = self.copy_store.leaves(entry.first, entry.count)
+                leaves = [audit.stored(each, self.kinds, self.digest_key) for each in held]
             self.own.append([Submission(entry.note, leaves)])
             seq += 1
 
@@ -549,7 +550,7 @@ class Node:
         return self._receive(first, disclosures)
 
     def _receive(self, raw: bytes, disclosures: Iterable[str]) -> Leaf:
-        return record.receive(self.kinds, raw, list(disclosures), self.digest_key, complete=False)
+        return record.receive(self.kinds, raw, list(disclosures), complete=False)
 
     def _origins(self, page: _Page) -> Iterator[str]:
         for _, raw, _ in page.entries:
@@ -688,9 +689,6 @@ class Node:
                     erasure.forget(ledger, self.kinds, self.digest_key, part)
                 erasure.scrub(ledger.store)
 
-    def _stored(self, held: Held) -> Leaf | Withheld:
-        return audit.stored(held, self.kinds, self.digest_key)
-
     def _keep_ended(self, origin: str, kind: str, groups: set[str]) -> None:
         """What an agreement that ended lets this copy keep is no more than it may hold."""
         kept = self._kept()
@@ -706,7 +704,7 @@ class Node:
 
     def damaged(self) -> list[Damaged]:
         """Every entry of the copy that does not hold."""
-        return damaged(self.copy, self.kinds, self.digest_key)
+        return damaged(self.copy, self.kinds)
 
     def mend(self) -> list[Damaged]:
         """Pull again what is damaged, by the ordinary pages and checks, and derive the views anew; gives what it was.

@@ -4,7 +4,7 @@ A record holds its open fields in clear and, for every other group of its kind, 
 SHA-256 over base64url(JSON [salt, group, {fields}]); null where the group is empty. The record's own salt keeps a
 withheld record's leaf hash from being guessed. Every revision draws fresh salts, 128 bits each.
 Leaf hash = SHA-256(0x00 ‖ record bytes). Content digest = HMAC of the plain values without salts and volatile fields,
-under a key that never leaves the store.
+under a key that never leaves the store: by it who signs a record knows whether it changed.
 Pure: salts, times and keys are arguments.
 """
 
@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from hashlib import sha256
+from itertools import islice
 from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
@@ -62,7 +63,6 @@ class ShapeLike(Protocol):
     def placed(
         self, body: dict[str, Any], open_: Mapping[str, Any], groups: Mapping[str, Mapping[str, Any]]
     ) -> bool: ...
-    def essence(self, body: Mapping[str, Any]) -> bytes: ...
 
 
 class KindLike(Protocol):
@@ -110,7 +110,7 @@ class _Sealed(msgspec.Struct):
 class Leaf(NamedTuple):
     """A record on its way to the ledger: exact bytes, disclosures by group, and what the store indexes.
 
-    `digest` is the content digest (16 bytes), None for a retraction and where not every group is disclosed.
+    `digest` is the content digest (16 bytes), None for a retraction and for what is signed elsewhere.
     A leaf withheld from a partner has only its hash: see `Withheld`.
     """
 
@@ -296,26 +296,28 @@ def reveal_all(
     for record, texts in zip(records, disclosures, strict=True):
         groups += _groups_of(record, digests[len(groups) : len(groups) + len(texts)])
     raws = [unb64url(plain, "disclosure") for plain in plains]
-    opened = [_opened(raw, group) for raw, group in zip(raws, groups, strict=True)]
-    if not _canonical(opened, raws):
-        raise RecordError("not canonical JSON (RFC 8785)", where="disclosure")
-    found, at = [], 0
+    opened, found = iter(_opened(raws, groups)), []
     for texts in disclosures:
-        upto = at + len(texts)
-        fields = {group: part[2] for group, part in zip(groups[at:upto], opened[at:upto], strict=True)}
+        fields = {group: content for _, group, content in islice(opened, len(texts))}
         found.append((fields, dict(zip(fields, texts, strict=True))))
-        at = upto
     return found
 
 
-def _opened(raw: bytes, group: str) -> tuple[str, str, dict[str, Any]]:
+def _opened(raws: Sequence[bytes], groups: Sequence[str]) -> list[tuple[str, str, dict[str, Any]]]:
+    """Salt, group and fields of each disclosure, of the groups named."""
+    opened: list[tuple[str, str, dict[str, Any]]] = []
     try:
-        parts = _decode_disclosure(raw)
+        for raw in raws:
+            opened.append(_decode_disclosure(raw))
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise RecordError("not a JSON list of salt, group and fields", where=f"disclosure {group}") from error
-    if parts[1] != group or len(parts[0]) != 22 or raw[24:27] != b'","':
-        raise RecordError("salt or group name does not fit", where=f"disclosure {group}")
-    return parts
+        where = f"disclosure {groups[len(opened)]}"
+        raise RecordError("not a JSON list of salt, group and fields", where=where) from error
+    for raw, group, (salt, name, _) in zip(raws, groups, opened, strict=True):
+        if name != group or len(salt) != 22 or raw[24:27] != b'","':
+            raise RecordError("salt or group name does not fit", where=f"disclosure {group}")
+    if not _canonical(opened, raws):
+        raise RecordError("not canonical JSON (RFC 8785)", where="disclosure")
+    return opened
 
 
 def _groups_of(record: Record, digests: Sequence[str]) -> list[str]:
@@ -332,20 +334,25 @@ def _groups_of(record: Record, digests: Sequence[str]) -> list[str]:
 
 
 def receive(
-    kinds: Mapping[str, KindLike], raw: bytes, disclosures: Sequence[str], digest_key: bytes, *, complete: bool
+    kinds: Mapping[str, KindLike], raw: bytes, disclosures: Sequence[str], *, complete: bool, digest_key: bytes | None = None
 ) -> Leaf:
-    """Check a record that came over the wire and make it ready to store.
+    """Check a record that came over the wire, or out of the store, and make it ready to store.
 
     With `complete` every non-empty group must be disclosed and the whole body keep its kind's rules, masks included
     (what a pusher owes); without, only what was disclosed is checked against the digests (what a partner may see), and
-    a record of a kind not known here is kept as it is.
+    a record of a kind not known here is kept as it is. With `digest_key` a record of which all is at hand, one that is
+    signed here, gets its content digest.
     """
-    (leaf,) = _receive(kinds, [(raw, disclosures)], digest_key, complete=complete)
+    (leaf,) = _receive(kinds, [(raw, disclosures)], complete=complete, digest_key=digest_key)
     return leaf
 
 
 def _receive(
-    kinds: Mapping[str, KindLike], pushed: Sequence[tuple[bytes, Sequence[str]]], digest_key: bytes, *, complete: bool
+    kinds: Mapping[str, KindLike],
+    pushed: Sequence[tuple[bytes, Sequence[str]]],
+    *,
+    complete: bool,
+    digest_key: bytes | None = None,
 ) -> list[Leaf]:
     records = parse_all([raw for raw, _ in pushed])
     revealed = reveal_all(records, [disclosures for _, disclosures in pushed])
@@ -354,37 +361,36 @@ def _receive(
         kind = kinds.get(record.kind)
         if kind is None and complete:
             raise RecordError("a kind that is not taken here", where="kind", mend=f"known: {', '.join(sorted(kinds))}")
-        digest = None if kind is None else _checked(kind, record, fields, digest_key, complete=complete)
+        digest = None if kind is None else _checked(kind, record, fields, complete, digest_key)
         leaves.append(Leaf(raw, texts, record.origin, record.kind, record.id, record.rev, record.op, digest))
     return leaves
 
 
 def _checked(
-    kind: KindLike, record: Record, fields: dict[str, dict[str, Any]], digest_key: bytes, *, complete: bool
+    kind: KindLike, record: Record, fields: dict[str, dict[str, Any]], complete: bool, digest_key: bytes | None
 ) -> bytes | None:
-    """The content digest of a received record, None where not all of it is at hand."""
+    """The content digest of a received record, None without a key and where not all of it is at hand."""
     if tuple(record.sealed) != kind.groups:
         raise RecordError(f"not the groups of {kind.name}", where="record", mend="name every group; null where empty")
     if record.op == "put" and len(fields) == len(record.sealed) - list(record.sealed.values()).count(None):
         body = kind.join(record.open, fields)
-        if not complete:
-            return content_digest(digest_key, kind, body)
-        shape = kind.accept(body)
-        if not shape.placed(body, record.open, fields):
+        if complete and not kind.accept(body).placed(body, record.open, fields):
             raise RecordError(
                 "a field stands in another group than its kind says, or a mask is not that of its field",
                 where="record",
                 mend="place fields and compute masks as the kind declares",
             )
-        return essence_digest(digest_key, kind, shape.essence(body))
-    if complete and record.op == "put":
+        if digest_key is not None:
+            return content_digest(digest_key, kind, body)
+    elif complete and record.op == "put":
         raise RecordError("a group is not disclosed", where="record", mend="send the disclosure of every group")
-    require(record.open, "open")
+    if not complete:
+        require(record.open, "open")
     return None
 
 
 def receive_all(
-    kinds: Mapping[str, KindLike], records: Sequence[tuple[bytes, list[str]]], digest_key: bytes, first: int = 0
+    kinds: Mapping[str, KindLike], records: Sequence[tuple[bytes, list[str]]], first: int = 0
 ) -> tuple[list[Leaf], list[Problem]]:
     """Every pushed record as a leaf, or no leaf and every problem of every one (at most MOST_PROBLEMS).
 
@@ -395,9 +401,9 @@ def receive_all(
     for at in range(0, len(records), TOGETHER):
         part = records[at : at + TOGETHER]
         try:
-            leaves += _receive(kinds, part, digest_key, complete=True)
+            leaves += _receive(kinds, part, complete=True)
         except HubError:
-            found = _problems(kinds, part, digest_key, first + at)
+            found = _problems(kinds, part, first + at)
             # What was refused together is not let through because each alone is fine.
             if not found:
                 raise
@@ -410,13 +416,13 @@ def receive_all(
 
 
 def _problems(
-    kinds: Mapping[str, KindLike], records: Sequence[tuple[bytes, list[str]]], digest_key: bytes, first: int
+    kinds: Mapping[str, KindLike], records: Sequence[tuple[bytes, list[str]]], first: int
 ) -> list[Problem]:
     """What is wrong with records of which one at least cannot be taken: each alone, for the error to name it."""
     problems: list[Problem] = []
     for n, (raw, disclosures) in enumerate(records, first):
         try:
-            receive(kinds, raw, disclosures, digest_key, complete=True)
+            receive(kinds, raw, disclosures, complete=True)
         except HubError as error:
             found = error.problems or (Problem(error.where, error.what, error.mend),)
             problems += [Problem(f"records.{n}.{each.where}", each.what, each.mend) for each in found]

@@ -246,7 +246,7 @@ class Workshop:
         answer = self._ask(("receive", list(taken), first, records)) if self.size and len(records) >= FEW else None
         if answer is None:
             kinds = {name: self._kinds[name] for name in taken}
-            return record.receive_all(kinds, records, self._digest_key, first)
+            return record.receive_all(kinds, records, first)
         rows, problems = _decode(answer)
         if problems:
             return [], [Problem(*each) for each in problems]
@@ -312,12 +312,11 @@ class _Bench:
 
 
 def _answer(bench: _Bench, question: Any) -> Any:
-    kinds, digest_key = bench.kinds, bench.digest_key
     if question[0] == "ready":
         return True
     if question[0] == "receive":
         _, taken, first, records = question
-        leaves, problems = record.receive_all({name: kinds[name] for name in taken}, records, digest_key, first)
+        leaves, problems = record.receive_all({name: bench.kinds[name] for name in taken}, records, first)
         return [(list(leaf.disclosures), *leaf[2:]) for leaf in leaves], problems
     how, plan, kind, id_keys, rows = question
     reader = bench.reader(plan, kind)

@@ -173,14 +173,15 @@ def _item(field: Field) -> Any:
 
 
 def _struct(name: str, fields: Mapping[str, Field]) -> type[msgspec.Struct]:
+    # In the order in which fields come in a body that was joined of its homes: msgspec looks for each behind the one before.
+    order = sorted(fields.values(), key=lambda field: (not field.is_open, field.group, field.name))
     # Attributes are numbered, so that a field may have any name, a word of Python among them.
-    required = [field for field in fields.values() if field.required]
-    optional = [field for field in fields.values() if not field.required]
-    columns: list[Any] = [(f"f{n}", _form(field)) for n, field in enumerate(required)]
-    for n, field in enumerate(optional, len(required)):
-        columns.append((f"f{n}", _form(field) | msgspec.UnsetType, msgspec.UNSET))
-    rename = {f"f{n}": field.name for n, field in enumerate(required + optional)}
-    return msgspec.defstruct(name, columns, rename=rename, forbid_unknown_fields=True, gc=False)
+    columns: list[Any] = [
+        (f"f{n}", _form(field)) if field.required else (f"f{n}", _form(field) | msgspec.UnsetType, msgspec.UNSET)
+        for n, field in enumerate(order)
+    ]
+    rename = {f"f{n}": field.name for n, field in enumerate(order)}
+    return msgspec.defstruct(name, columns, rename=rename, forbid_unknown_fields=True, kw_only=True, gc=False)
 
 
 class Shape:
@@ -279,16 +280,24 @@ def _gather(fields: Mapping[str, Field]) -> Callable[[Body], str]:
     words = _words(fields)
     pick: Callable[[Body], tuple[str, ...]] = itemgetter(*words) if len(words) > 1 else _single(words)
     texts = tuple(name for name, field in fields.items() if field.type == "texts")
-    lists = tuple(
-        (name, inner) for name, field in fields.items() if field.type == "list" and (inner := _words(field.of))
-    )
-    if not texts and not lists:
+    lists, whole = [], []
+    for name, field in fields.items():
+        if field.type == "list" and (inner := _words(field.of)):
+            # Codes and days among them are plain anyway.
+            if all(TYPES[each.type].base == "text" for each in field.of.values()):
+                whole.append(name)
+            else:
+                lists.append((name, inner))
+    if not texts and not lists and not whole:
         return lambda body: " ".join(pick(body))
 
     def gather(body: Body) -> str:
         found = list(pick(body))
         for name in texts:
             found += body[name]
+        for name in whole:
+            for item in body[name]:
+                found += item.values()
         for name, inner in lists:
             found += [item[word] for item in body[name] for word in inner if word in item]
         return " ".join(found)

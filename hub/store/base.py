@@ -318,6 +318,10 @@ class Store(Protocol):
         """Replace current revisions; `standing` and `retracted` are what the counts grow by."""
         ...
 
+    def forget_digests(self, origin: str) -> None:
+        """Take the content digests of an origin's records out of the current view: they are signed elsewhere."""
+        ...
+
     def drop_current(self, origin: str, kind: str) -> None:
         """Take a whole series out of the current view (a copy that had to be given back)."""
         ...

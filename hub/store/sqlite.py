@@ -489,6 +489,11 @@ class SqliteStore:
             (standing, retracted, series),
         )
 
+    def forget_digests(self, origin: str) -> None:
+        self._write().execute(
+            "UPDATE current SET digest = NULL WHERE series IN (SELECT id FROM series WHERE origin = ?)", (origin,)
+        )
+
     def drop_current(self, origin: str, kind: str) -> None:
         series = self._series(origin, kind, create=True)
         self._write().execute("DELETE FROM current WHERE series = ?", (series,))

@@ -279,7 +279,7 @@ class YearHub:
         store = SqliteStore(folder / "hub.db", secrets.vault())
         seal_: LedgerSeal = LedgerSeal(ring.create("ledger", "hub", "bench/ledger"))
         self.ledger = Ledger(store, HeadFile(folder / "head" / "checkpoint"), seal_, "bench/ledger",
-                             lambda _: Pin(pin_of(first), "custodial"))  # fmt: skip
+                             lambda _: Pin(pin_of(first), "custodial"), signs=lambda _: True)  # fmt: skip
         self.ledger.open()
         self.ledger.append([Submission(first, None)])
         signer: Signer = ring.signer("batch", origin)

@@ -179,6 +179,17 @@ class StoreContract:
             store.drop_current("330483", "case/1")
         assert list(store.walk("330483", "case/1")) == [] and store.series()[0].standing == 0
 
+    def test_an_origins_content_digests_are_forgotten(self, store):
+        one, other = Known(1, "put", b"d" * 16, 1), Known(1, "put", b"e" * 16, 2)
+        with store.transaction():
+            for kind in ("case/1", "inspection/1"):
+                store.set_current("330483", kind, [("id", one)], 1, 0)
+            store.set_current("330503", "case/1", [("id", other)], 1, 0)
+            store.forget_digests("330483")
+        for kind in ("case/1", "inspection/1"):
+            assert store.known("330483", kind, ["id"]) == {"id": one._replace(digest=None)}
+        assert store.known("330503", "case/1", ["id"]) == {"id": other}
+
     def test_views_digest_alike_when_derived_in_another_order(self, store):
         def fill(order):
             store.clear_views()

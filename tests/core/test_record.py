@@ -34,7 +34,7 @@ def sealed(body=BODY, kind=KIND, rev=1):
 
 def receive(leaf, kind=KIND, complete=True, **changed):
     leaf = leaf._replace(**changed)
-    return record.receive({kind.name: kind}, leaf.raw, list(leaf.disclosures.values()), KEY, complete=complete)
+    return record.receive({kind.name: kind}, leaf.raw, list(leaf.disclosures.values()), complete=complete, digest_key=KEY)
 
 
 def test_what_is_sealed_is_received():
@@ -102,7 +102,7 @@ def test_no_changed_byte_of_a_record_or_disclosure_is_taken_for_the_same(at, byt
         assert found.raw != leaf.raw
     else:
         with pytest.raises(HubError):
-            record.receive(KINDS, leaf.raw, [target.decode("latin-1")], KEY, complete=True)
+            record.receive(KINDS, leaf.raw, [target.decode("latin-1")], complete=True)
 
 
 def test_every_group_is_owed_by_a_pusher_and_not_by_a_hub():
@@ -118,7 +118,7 @@ def test_a_disclosure_belongs_to_its_record_once():
     (text,) = leaf.disclosures.values()
     for texts in ([text, text], [*other.disclosures.values()], [text + "="], [text[:-1]], ["é"]):
         with pytest.raises(RecordError):
-            record.receive(KINDS, leaf.raw, texts, KEY, complete=True)
+            record.receive(KINDS, leaf.raw, texts, complete=True)
 
 
 def spellings(raw):

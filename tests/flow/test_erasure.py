@@ -196,6 +196,20 @@ def test_a_revision_that_an_erasure_overtakes_on_its_way_is_refused_too(tmp_path
         assert made.hub.store.known(origin, "case/1", [leaf.id])[leaf.id].rev == 1
 
 
+@pytest.mark.parametrize("origin", [A, CUSTODIAL])
+def test_what_never_held_the_erased_group_is_told_as_before(tmp_path, origin):
+    """Nothing of the record goes, and what the views say of it is what the entries give."""
+    with rig(tmp_path, selves=(A,), pullers=()) as made:
+        kind, (body,) = KINDS["inspection/1"], bodies("inspection/1", origin, 1).values()
+        body = {name: value for name, value in body.items() if kind.fields[name].group != "facts"}
+        (leaf,) = made.put(origin, kind.name, {"k": body})
+        made.nodes[A].push()
+        before = made.hub.store.known(origin, kind.name, [leaf.id])
+        made.hub.erasures.erase(Reference(origin, kind.name, leaf.id), ["facts"], "request", "tester")
+        assert made.hub.store.known(origin, kind.name, [leaf.id]) == before
+        assert audit.rebuild(made.hub.ledger, KINDS, made.hub.digest_key)[1] == []
+
+
 def test_a_city_takes_back_what_was_erased(tmp_path):
     """It would stand in the way of all that this city signs afterwards."""
     with rig(tmp_path, selves=(A,), pullers=()) as made:

@@ -8,7 +8,7 @@ from hub_parts import KINDS, bodies, rig
 
 from hub import audit, batch, evidence
 from hub.errors import ConfigError, HubError, KeyRefused, Tampered
-from hub.ledger import Submission
+from hub.ledger import DIGESTS, Submission
 
 C, READER = "330503", "330483"
 NANXUN = '"330503":    {name: {zh: 南浔区, en: Nanxun}, tier: county, '
@@ -58,6 +58,52 @@ def test_a_city_takes_its_chain_over_and_nothing_is_signed_twice(made):
     after = made.hub.desk.export("case", C, leaf.id, frozenset())
     assert any("custody" in line for line in evidence.check(before, trust)[1].unproven)
     assert not any("custody" in line for line in evidence.check(after, trust)[1].unproven)
+
+
+def digests(ledger):
+    """Content digests by origin: which of its current records have one."""
+    found = {}
+    for each in ledger.store.series():
+        rows = [known for _, known in ledger.store.walk(each.origin, each.kind) if known.op == "put"]
+        found.setdefault(each.origin, set()).update(known.digest is not None for known in rows)
+    return found
+
+
+def test_content_digests_are_kept_where_records_are_signed(made):
+    node = made.nodes[READER]
+    body = bodies("case/1", READER, 1)["1"]
+    node.issuer(READER).issue([node.issuer(READER).draft(KINDS["case/1"], "1", body)])
+    node.push()
+    assert digests(node.own) == {READER: {True}}
+    assert digests(made.hub.ledger) == {"hub": {True}, C: {True}, READER: {False}}
+    node.pull()
+    assert set().union(*digests(node.copy).values()) == {False}
+    given = handed(made)
+    made.nodes[C].pull()
+    made.nodes[C].take_over(given)
+    made.nodes[C].push()
+    assert digests(made.nodes[C].own) == {C: {True}}
+    # What the hub signed for the city before is no longer its to compare.
+    assert digests(made.hub.ledger) == {"hub": {True}, C: {False}, READER: {False}}
+    assert audit.rebuild(made.hub.ledger, KINDS, made.hub.digest_key)[1] == []
+    for each in (node, made.nodes[C]):
+        for ledger in (each.own, each.copy):
+            assert audit.rebuild(ledger, KINDS, each.digest_key)[1] == []
+
+
+def test_a_store_that_kept_digests_of_everything_forgets_them_once(made):
+    node = made.nodes[READER]
+    body = bodies("case/1", READER, 1)["1"]
+    node.issuer(READER).issue([node.issuer(READER).draft(KINDS["case/1"], "1", body)])
+    node.push()
+    store = made.hub.store
+    ((id, known),) = store.walk(READER, "case/1")
+    with store.transaction():
+        store.set_current(READER, "case/1", [(id, known._replace(digest=b"d" * 16))], 0, 0)
+        store.put(DIGESTS, "")
+    made.restart()
+    assert digests(made.hub.ledger) == {"hub": {True}, C: {True}, READER: {False}}
+    assert audit.fsck(made.hub.ledger, KINDS, made.hub.digest_key).problems == []
 
 
 def test_a_copy_from_scratch_follows_the_whole_chain(made, tmp_path):

@@ -169,7 +169,7 @@ def test_a_copy_takes_what_it_may_see_and_a_whole_ledger_everything(tmp_path):
     parts = Parts(tmp_path / "hub").start()
     copy = Ledger(
         SqliteStore(tmp_path / "copy.db", parts.secrets.vault()), HeadFile(tmp_path / "head" / "copy"),
-        LedgerSeal(parts.ring.signer("ledger", "hub")), HUB, parts.trust, whole=False,
+        LedgerSeal(parts.ring.signer("ledger", "hub")), HUB, parts.trust, signs=lambda _: False, whole=False,
     )  # fmt: skip
     copy.open()
 
@@ -217,7 +217,7 @@ def test_a_copy_between_two_pages_keeps_its_head_until_it_is_whole(tmp_path):
 
     copy = Ledger(
         SqliteStore(tmp_path / "copy.db", parts.secrets.vault()), HeadFile(tmp_path / "head" / "copy"),
-        LedgerSeal(parts.ring.signer("ledger", "hub")), HUB, parts.trust, whole=False,
+        LedgerSeal(parts.ring.signer("ledger", "hub")), HUB, parts.trust, signs=lambda _: False, whole=False,
     )  # fmt: skip
     empty, page = copy.open(), Page(parts.key)
     copy.append([Submission(parts.genesis, None)], seal=page)

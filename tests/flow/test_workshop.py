@@ -58,7 +58,7 @@ def workshop():
 
 
 def local(records):
-    return record.receive_all({name: KINDS[name] for name in TAKEN}, records, KEY)
+    return record.receive_all({name: KINDS[name] for name in TAKEN}, records)
 
 
 def test_a_worker_receives_what_is_received_here(workshop):
@@ -122,7 +122,7 @@ def test_together_records_are_judged_as_each_alone(edits):
     kinds, leaves, wrong = {name: KINDS[name] for name in TAKEN}, [], []
     for n, (raw, texts) in enumerate(records):
         try:
-            leaves.append(record.receive(kinds, raw, texts, KEY, complete=True))
+            leaves.append(record.receive(kinds, raw, texts, complete=True))
         except HubError:
             wrong.append(n)
     found, problems = local(records)
