@@ -23,10 +23,11 @@ _SURNAMES = (
 )
 _COMPOUND = frozenset(_SURNAMES[n : n + 2] for n in range(0, len(_SURNAMES), 2))
 # A town ends in one of these; 乡 in 桐乡市 and the first 镇 in 乌镇镇 or 镇海区 are part of a name.
-_town = re.compile(r"街道|苏木|镇(?![镇乡]|.?[市县区])|乡(?![镇乡]|.?[市县区])").search
-_county = re.compile(r"[^0-9０-９路弄巷号村幢室]{0,20}[市县区旗](?!场)").match
-# From here on an address leads to a door.
-_door = re.compile(r"[0-9０-９路弄巷号村幢室]").search
+_TOWN = r"街道|苏木|镇(?![镇乡]|.?[市县区])|乡(?![镇乡]|.?[市县区])"
+# From these on an address leads to a door.
+_DOOR = "0-9０-９路弄巷号村幢室"
+_town_or_door = re.compile(f"({_TOWN})|[{_DOOR}]").search
+_county = re.compile(f"[^{_DOOR}]{{0,20}}[市县区旗](?!场)").match
 
 
 def mask_name(text: str) -> str:
@@ -53,9 +54,9 @@ def mask_phone(text: str) -> str:
 
 def mask_address(text: str) -> str:
     """An address down to its town, else its county, else nothing of it."""
-    town, door = _town(text, 0, 40), _door(text)
-    if town and (door is None or town.end() <= door.start()):
-        return text[: town.end()]
+    found = _town_or_door(text, 0, 40)
+    if found and found[1]:
+        return text[: found.end()]
     county = _county(text)
     return county.group() if county else HIDDEN
 
