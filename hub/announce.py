@@ -37,7 +37,7 @@ def versions(store: Store, kind: Kind, agreement: str, on: date) -> list[Version
             told = record.parse(held.raw) if held.raw is not None else None
             if told is None or (told.op == "put" and told.open["agreement"] != agreement):
                 break
-            groups, _ = record.reveal(told, held.disclosures.values())
+            groups = record.reveal(told, held.disclosures.values())
             entry = store.entry_of(number)
             text = groups["terms"]["text"].encode() if told.op == "put" else b""
             found.append((told, text, entry.index if entry else 0))
@@ -58,7 +58,7 @@ def texts_on_ledger(store: Store, kind: Kind) -> dict[str, bytes]:
     for _, known in store.walk(HUB, kind.name):
         for held in store.leaves(known.number, 1):
             if held.raw is not None and known.op == "put":
-                body, _ = record.reveal(record.parse(held.raw), held.disclosures.values())
+                body = record.reveal(record.parse(held.raw), held.disclosures.values())
                 open_ = record.parse(held.raw).open
                 texts[open_["agreement"]] = body["terms"]["text"].encode()
     return texts

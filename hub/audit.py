@@ -77,7 +77,8 @@ def stored(held: Held, kinds: Mapping[str, Kind], digest_key: bytes | None = Non
     indexed where it was signed."""
     if held.raw is None:
         return Withheld(held.hash or b"")
-    return record.receive(kinds, held.raw, list(held.disclosures.values()), complete=False, digest_key=digest_key)
+    line = record.line_of(held.disclosures.values())
+    return record.receive(kinds, held.raw, line, complete=False, digest_key=digest_key)
 
 
 def _derive(ledger: Ledger, kinds: Mapping[str, Kind], digest_key: bytes) -> Report:
@@ -403,7 +404,7 @@ def check_evidence(
     siblings = [unb64(each, 32, "path") for each in hashes]
     if b64(merkle.root_from_path(merkle.leaf_hash(raw), index, count, siblings)) != entry.root:
         raise RecordError("the record does not hash to the batch's root", where="path")
-    fields, _ = record.reveal(parsed, disclosures)
+    fields = record.reveal(parsed, disclosures)
     shown = dict(parsed.open)
     for group in sorted(fields):
         shown |= {name: value for name, value in fields[group].items() if name not in shown}

@@ -17,7 +17,7 @@ from hub import merkle, note
 from hub.canonical import b64, unb64
 from hub.errors import ForkError, GapError, KeyRefused, RecordError
 from hub.note import Signer, VKey
-from hub.record import is_origin, is_time
+from hub.record import is_origin, is_time, line_of
 
 MAX_RECORDS = 5_000
 MAX_BYTES = 8 << 20
@@ -279,12 +279,11 @@ class _NoteLine(msgspec.Struct, forbid_unknown_fields=True):
 
 
 _decode_note_line = msgspec.json.Decoder(_NoteLine).decode
-_decode_disclosures = msgspec.json.Decoder(list[str]).decode
 
 
 def record_lines(raw: bytes, disclosures: Sequence[str]) -> bytes:
     """The two lines of a record: its exact bytes, then its disclosures."""
-    return raw + b"\n" + msgspec.json.encode(list(disclosures)) + b"\n"
+    return raw + b"\n" + line_of(disclosures) + b"\n"
 
 
 def pack(raw_note: bytes, records: Iterable[tuple[bytes, Sequence[str]]]) -> bytes:
@@ -294,19 +293,8 @@ def pack(raw_note: bytes, records: Iterable[tuple[bytes, Sequence[str]]]) -> byt
     return b"".join(out)
 
 
-def disclosures_of(line: bytes) -> list[str]:
-    """The disclosures of a line; RecordError unless it is a JSON list of ASCII texts."""
-    try:
-        found = _decode_disclosures(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise RecordError("not a JSON list of disclosures", where="disclosures line") from error
-    if not "".join(found).isascii():
-        raise RecordError("not base64url", where="disclosures line")
-    return found
-
-
-def unpack(body: bytes) -> tuple[bytes, list[tuple[bytes, list[str]]]]:
-    """The note and the records of a push body; RecordError names the line at fault."""
+def unpack(body: bytes) -> tuple[bytes, list[tuple[bytes, bytes]]]:
+    """The note of a push body, and each record by its two lines; RecordError unless it is lines and holds a note."""
     if len(body) > MAX_BYTES:
         raise RecordError(f"a batch has at most {MAX_BYTES} bytes", where="body", mend="split the batch")
     lines = body.split(b"\n")
@@ -316,10 +304,4 @@ def unpack(body: bytes) -> tuple[bytes, list[tuple[bytes, list[str]]]]:
         raw_note = _decode_note_line(lines[0]).note.encode()
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise RecordError('not {"note": "…"}', where="line 1") from error
-    records = []
-    for n in range(1, len(lines), 2):
-        try:
-            records.append((lines[n], disclosures_of(lines[n + 1])))
-        except RecordError as error:
-            raise RecordError(error.what, where=f"line {n + 2}", mend=error.mend) from error
-    return raw_note, records
+    return raw_note, list(zip(lines[1::2], lines[2::2], strict=True))

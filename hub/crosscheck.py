@@ -285,7 +285,7 @@ class CrossCheck:
         self, agreement: Agreement, held: Held, parsed: record.Record, ref: Ref, groups: frozenset[str]
     ) -> Seen:
         kind = self._kinds[parsed.kind]
-        revealed, _ = record.reveal(parsed, held.disclosures.values())
+        revealed = record.reveal(parsed, held.disclosures.values())
         body = kind.join(parsed.open, revealed)
         fields = dict(parsed.open)
         for group in sorted(groups & revealed.keys()):

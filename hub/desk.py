@@ -86,7 +86,7 @@ class Desk:
         run = Pull(owner, PUSH, at, f"node {owner}", ended=at, state="succeeded", read=count, stored=count)
         store.start_pull(run)
 
-    def _receive(self, entry: batch.Entry, records: list[tuple[bytes, list[str]]]) -> list[Leaf] | None:
+    def _receive(self, entry: batch.Entry, records: list[tuple[bytes, bytes]]) -> list[Leaf] | None:
         if not isinstance(entry, Batch):
             if records:
                 raise RecordError("a key/v1 with records", where="body")
@@ -292,7 +292,7 @@ def _attachments(held: Held, groups: Container[str]) -> Iterator[tuple[str, Atta
     """The files that these groups of a stored record name, each with its group."""
     if held.raw is not None:
         shown = [text for group, text in held.disclosures.items() if group in groups]
-        fields, _ = record.reveal(record.parse(held.raw), shown)
+        fields = record.reveal(record.parse(held.raw), shown)
         for group in sorted(fields):
             for each in attachments(fields[group]):
                 yield group, each

@@ -182,7 +182,7 @@ def _portions(leaves: Sequence[Leaf]) -> Iterator[list[Leaf]]:
     part: list[Leaf] = []
     size = 0
     for leaf in leaves:
-        weight = len(leaf.raw) + sum(map(len, leaf.disclosures.values())) + 64
+        weight = len(leaf.raw) + len(leaf.line) + 64
         if part and (len(part) == batch.MAX_RECORDS or size + weight > BATCH_BYTES):
             yield part
             part, size = [], 0

@@ -546,11 +546,10 @@ class Node:
         first = next(lines)
         if first.startswith(b'"'):
             return Withheld(unb64(_decode_hash(first), 32, "leaf hash"))
-        disclosures = batch.disclosures_of(next(lines))
-        return self._receive(first, disclosures)
+        return self._receive(first, next(lines))
 
-    def _receive(self, raw: bytes, disclosures: Iterable[str]) -> Leaf:
-        return record.receive(self.kinds, raw, list(disclosures), complete=False)
+    def _receive(self, raw: bytes, line: bytes) -> Leaf:
+        return record.receive(self.kinds, raw, line, complete=False)
 
     def _origins(self, page: _Page) -> Iterator[str]:
         for _, raw, _ in page.entries:
@@ -662,9 +661,9 @@ class Node:
             self.copy.index(leaves, first, renew=True)
 
     def _merged(self, held: Held, leaf: Leaf | Withheld) -> Leaf | Withheld:
-        if isinstance(leaf, Withheld) or held.disclosures.keys() <= leaf.disclosures.keys():
+        if isinstance(leaf, Withheld) or held.disclosures.keys() <= set(leaf.groups):
             return leaf
-        return self._receive(leaf.raw, (held.disclosures | leaf.disclosures).values())
+        return self._receive(leaf.raw, record.line_of((held.disclosures | leaf.disclosures).values()))
 
     def _erase(self, origin: str, kind: str, groups: set[str]) -> None:
         """Give back what an agreement no longer grants: disclosures of groups, or whole records."""
@@ -910,7 +909,7 @@ def seen_fields(held: Held) -> dict[str, Any]:
     """The open and disclosed fields of a stored record, masks included."""
     assert held.raw is not None
     parsed = record.parse(held.raw)
-    fields, _ = record.reveal(parsed, held.disclosures.values())
+    fields = record.reveal(parsed, held.disclosures.values())
     found = dict(parsed.open)
     for group in sorted(fields):
         for name, value in fields[group].items():

@@ -108,20 +108,27 @@ class _Sealed(msgspec.Struct):
 
 
 class Leaf(NamedTuple):
-    """A record on its way to the ledger: exact bytes, disclosures by group, and what the store indexes.
+    """A record on its way to the ledger: its two lines as they travel, and what the store indexes.
 
-    `digest` is the content digest (16 bytes), None for a retraction and for what is signed elsewhere.
+    `raw` are its exact bytes, `line` is a JSON list of the disclosures of `groups`, in their order. `digest` is the content
+    digest (16 bytes), None for a retraction and for what is signed elsewhere.
     A leaf withheld from a partner has only its hash: see `Withheld`.
     """
 
     raw: bytes
-    disclosures: dict[str, str]
+    groups: tuple[str, ...]
+    line: bytes
     origin: str
     kind: str
     id: str
     rev: int
     op: str
     digest: bytes | None
+
+    @property
+    def disclosures(self) -> dict[str, str]:
+        """The disclosures by group."""
+        return dict(zip(self.groups, texts_of(self.line), strict=True))
 
 
 class Withheld(NamedTuple):
@@ -147,7 +154,24 @@ class Peek(msgspec.Struct):
 _encode_lines = msgspec.json.Encoder(order="sorted").encode_lines
 _decode_record = msgspec.json.Decoder(Record).decode
 _decode_peek = msgspec.json.Decoder(Peek).decode
+_decode_texts = msgspec.json.Decoder(list[str]).decode
 _decode_disclosure = msgspec.json.Decoder(tuple[str, str, dict[str, Any]]).decode
+
+
+def line_of(texts: Iterable[str]) -> bytes:
+    """The line in which disclosures travel behind their record: a JSON list."""
+    return encode(list(texts))
+
+
+def texts_of(line: bytes) -> list[str]:
+    """The disclosures of a line; RecordError unless it is a JSON list of ASCII texts."""
+    try:
+        found = _decode_texts(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise RecordError("not a JSON list of disclosures", where="disclosures") from error
+    if not "".join(found).isascii():
+        raise RecordError("not base64url", where="disclosures")
+    return found
 
 
 def record_id(id_key: bytes, kind: str, source_key: str) -> str:
@@ -159,15 +183,15 @@ def record_id(id_key: bytes, kind: str, source_key: str) -> str:
 class Plain(NamedTuple):
     """A body ready to be sealed: canonical bytes of its open fields and of each group's, its content digest and size in bytes.
 
-    `closed` are each group's digest and disclosure where they are made already, for one revision, with salts of its own;
-    `groups` is empty then.
+    `closed` are each group's digest, and the line of the disclosures, where they are made already, for one revision, with
+    salts of its own; `groups` is empty then.
     """
 
     open: bytes
     digest: bytes
     size: int
     groups: dict[str, bytes | None]
-    closed: tuple[dict[str, str | None], dict[str, str]] | None = None
+    closed: tuple[dict[str, str | None], bytes] | None = None
 
     def close(self, salt: Callable[[], str]) -> "Plain":
         """The same with its groups closed."""
@@ -201,12 +225,13 @@ def _keyed(digest_key: bytes, kind: str) -> hmac.HMAC:
     return hmac.new(digest_key, kind.encode() + b"\0", "sha256")
 
 
-def close_groups(
-    groups: Mapping[str, bytes | None], salt: Callable[[], str]
-) -> tuple[dict[str, str | None], dict[str, str]]:
-    """Each group's digest (None where it is empty) and disclosure; `salt` draws 128 fresh bits as base64url."""
+def close_groups(groups: Mapping[str, bytes | None], salt: Callable[[], str]) -> tuple[dict[str, str | None], bytes]:
+    """Each group's digest (None where it is empty), and the line of the disclosures of those that are not empty.
+
+    `salt` draws 128 fresh bits as base64url.
+    """
     sealed: dict[str, str | None] = {}
-    disclosures = {}
+    texts = []
     for group, fields in groups.items():
         if fields is None:
             sealed[group] = None
@@ -214,22 +239,23 @@ def close_groups(
             # base64url of canonical [salt, group, {fields}] (RFC 9901 §4.2.1), and SHA-256 over its ASCII (§4.2.3).
             text = b64url(b'["%b","%b",%b]' % (salt().encode(), group.encode(), fields))
             sealed[group] = b64url(sha256(text).digest()).decode()
-            disclosures[group] = text.decode()
-    return sealed, disclosures
+            texts.append(b'"%b"' % text)
+    return sealed, b"[%b]" % b",".join(texts)
 
 
 def seal(kind: KindLike, content: Plain, *, origin: str, id: str, rev: int, at: str, salt: Callable[[], str]) -> Leaf:
     """Seal what `plain` prepared; `salt` draws 128 fresh bits as base64url."""
-    sealed, disclosures = content.closed or close_groups(content.groups, salt)
+    sealed, line = content.closed or close_groups(content.groups, salt)
+    groups = tuple(group for group, digest in sealed.items() if digest is not None)
     raw = encode(_Sealed(at, id, kind.name, "put", msgspec.Raw(content.open), origin, rev, salt(), sealed))
-    return Leaf(raw, disclosures, origin, kind.name, id, rev, "put", content.digest)
+    return Leaf(raw, groups, line, origin, kind.name, id, rev, "put", content.digest)
 
 
 def retract(kind: KindLike, *, origin: str, id: str, rev: int, at: str, reason: str, salt: Callable[[], str]) -> Leaf:
     """The revision that takes a record back: no open field, null groups, a reason code; history stays."""
     groups = dict.fromkeys(kind.groups)
     raw = encode(Record(at, id, kind.name, "retract", {}, origin, rev, salt(), groups, reason))
-    return Leaf(raw, {}, origin, kind.name, id, rev, "retract", None)
+    return Leaf(raw, (), line_of(()), origin, kind.name, id, rev, "retract", None)
 
 
 def parse(raw: bytes) -> Record:
@@ -278,29 +304,23 @@ def disclosed(text: str) -> dict[str, Any]:
     return _decode_disclosure(unb64url(text.encode(), "disclosure"))[2]
 
 
-def reveal(record: Record, disclosures: Iterable[str]) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
-    """The fields and the disclosure text of each disclosed group; RecordError where one does not fit the record."""
-    (found,) = reveal_all([record], [list(disclosures)])
+def reveal(record: Record, disclosures: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """The fields of each disclosed group; RecordError where a disclosure does not fit the record."""
+    (found,) = reveal_all([record], [[text.encode("ascii", "replace") for text in disclosures]])
     return found
 
 
-def reveal_all(
-    records: Sequence[Record], disclosures: Sequence[Sequence[str]]
-) -> list[tuple[dict[str, dict[str, Any]], dict[str, str]]]:
+def reveal_all(records: Sequence[Record], disclosures: Sequence[Sequence[bytes]]) -> list[dict[str, dict[str, Any]]]:
     """`reveal` of several records, looked at together; the error does not say whose disclosure does not fit."""
-    plains = [text.encode("ascii", "replace") for texts in disclosures for text in texts]
+    plains = [text for texts in disclosures for text in texts]
     # A zero byte behind each 32 makes 44 characters, of which the first 43 are their one spelling.
     spelt = b64url(b"".join([sha256(plain).digest() + b"\0" for plain in plains])).decode()
     digests = [spelt[n : n + 43] for n in range(0, len(spelt), 44)]
     groups: list[str] = []
     for record, texts in zip(records, disclosures, strict=True):
         groups += _groups_of(record, digests[len(groups) : len(groups) + len(texts)])
-    raws = [unb64url(plain, "disclosure") for plain in plains]
-    opened, found = iter(_opened(raws, groups)), []
-    for texts in disclosures:
-        fields = {group: content for _, group, content in islice(opened, len(texts))}
-        found.append((fields, dict(zip(fields, texts, strict=True))))
-    return found
+    opened = iter(_opened([unb64url(plain, "disclosure") for plain in plains], groups))
+    return [{group: fields for _, group, fields in islice(opened, len(texts))} for texts in disclosures]
 
 
 def _opened(raws: Sequence[bytes], groups: Sequence[str]) -> list[tuple[str, str, dict[str, Any]]]:
@@ -334,36 +354,45 @@ def _groups_of(record: Record, digests: Sequence[str]) -> list[str]:
 
 
 def receive(
-    kinds: Mapping[str, KindLike], raw: bytes, disclosures: Sequence[str], *, complete: bool, digest_key: bytes | None = None
+    kinds: Mapping[str, KindLike], raw: bytes, line: bytes, *, complete: bool, digest_key: bytes | None = None
 ) -> Leaf:
-    """Check a record that came over the wire, or out of the store, and make it ready to store.
+    """Check a record that came over the wire, or out of the store, and make it ready to store; `line` are its disclosures.
 
     With `complete` every non-empty group must be disclosed and the whole body keep its kind's rules, masks included
     (what a pusher owes); without, only what was disclosed is checked against the digests (what a partner may see), and
     a record of a kind not known here is kept as it is. With `digest_key` a record of which all is at hand, one that is
     signed here, gets its content digest.
     """
-    (leaf,) = _receive(kinds, [(raw, disclosures)], complete=complete, digest_key=digest_key)
+    (leaf,) = _receive(kinds, [(raw, line)], complete=complete, digest_key=digest_key)
     return leaf
 
 
 def _receive(
     kinds: Mapping[str, KindLike],
-    pushed: Sequence[tuple[bytes, Sequence[str]]],
+    pushed: Sequence[tuple[bytes, bytes]],
     *,
     complete: bool,
     digest_key: bytes | None = None,
 ) -> list[Leaf]:
     records = parse_all([raw for raw, _ in pushed])
-    revealed = reveal_all(records, [disclosures for _, disclosures in pushed])
+    revealed = reveal_all(records, [_split(line) for _, line in pushed])
     leaves = []
-    for (raw, _), record, (fields, texts) in zip(pushed, records, revealed, strict=True):
+    for (raw, line), record, fields in zip(pushed, records, revealed, strict=True):
         kind = kinds.get(record.kind)
         if kind is None and complete:
             raise RecordError("a kind that is not taken here", where="kind", mend=f"known: {', '.join(sorted(kinds))}")
         digest = None if kind is None else _checked(kind, record, fields, complete, digest_key)
-        leaves.append(Leaf(raw, texts, record.origin, record.kind, record.id, record.rev, record.op, digest))
+        leaves.append(Leaf(raw, tuple(fields), line, record.origin, record.kind, record.id, record.rev, record.op, digest))
     return leaves
+
+
+def _split(line: bytes) -> list[bytes]:
+    """The disclosures of a line, of which not even the alphabet is sure yet."""
+    found = line[2:-2].split(b'","')
+    # Spelt without blanks the list needs no parser: two quotes each, and what else is in them is no base64url.
+    if line[:2] == b'["' and line[-2:] == b'"]' and line.count(b'"') == 2 * len(found):
+        return found
+    return [text.encode() for text in texts_of(line)]
 
 
 def _checked(
@@ -390,9 +419,9 @@ def _checked(
 
 
 def receive_all(
-    kinds: Mapping[str, KindLike], records: Sequence[tuple[bytes, list[str]]], first: int = 0
+    kinds: Mapping[str, KindLike], records: Sequence[tuple[bytes, bytes]], first: int = 0
 ) -> tuple[list[Leaf], list[Problem]]:
-    """Every pushed record as a leaf, or no leaf and every problem of every one (at most MOST_PROBLEMS).
+    """Every pushed record, by its two lines, as a leaf, or no leaf and every problem of every one (at most MOST_PROBLEMS).
 
     `first` is the place of the first in its batch.
     """
@@ -416,13 +445,13 @@ def receive_all(
 
 
 def _problems(
-    kinds: Mapping[str, KindLike], records: Sequence[tuple[bytes, list[str]]], first: int
+    kinds: Mapping[str, KindLike], records: Sequence[tuple[bytes, bytes]], first: int
 ) -> list[Problem]:
     """What is wrong with records of which one at least cannot be taken: each alone, for the error to name it."""
     problems: list[Problem] = []
-    for n, (raw, disclosures) in enumerate(records, first):
+    for n, (raw, line) in enumerate(records, first):
         try:
-            receive(kinds, raw, disclosures, complete=True)
+            receive(kinds, raw, line, complete=True)
         except HubError as error:
             found = error.problems or (Problem(error.where, error.what, error.mend),)
             problems += [Problem(f"records.{n}.{each.where}", each.what, each.mend) for each in found]

@@ -51,7 +51,7 @@ class Reports:
             )
         (held,) = self._store.leaves(known.number, 1)
         parsed = record.parse(held.raw or b"")
-        groups, _ = record.reveal(parsed, held.disclosures.values())
+        groups = record.reveal(parsed, held.disclosures.values())
         body = self._kind.join(parsed.open, groups)
         entry = self._store.entry_of(known.number)
         named = self._framework().agreements.get(agreement)

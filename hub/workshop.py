@@ -42,7 +42,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
 _plan = msgspec.msgpack.Decoder(Plan).decode
 
-Records = Sequence[tuple[bytes, list[str]]]
+Records = Sequence[tuple[bytes, bytes]]
 Rows = Sequence[Mapping[str, Any]]
 _Each = TypeVar("_Each")
 
@@ -251,8 +251,8 @@ class Workshop:
         if problems:
             return [], [Problem(*each) for each in problems]
         return [
-            Leaf(raw, dict(zip(groups, texts, strict=True)), *rest)
-            for (raw, texts), (groups, *rest) in zip(records, rows, strict=True)
+            Leaf(raw, tuple(groups), line, origin, kind, id, rev, op, None)
+            for (raw, line), (groups, origin, kind, id, rev, op) in zip(records, rows, strict=True)
         ], []
 
     def make(self, plan: bytes, kind: str, id_keys: Mapping[str, bytes], rows: Rows) -> "Future[Seen[Made]]":
@@ -317,7 +317,8 @@ def _answer(bench: _Bench, question: Any) -> Any:
     if question[0] == "receive":
         _, taken, first, records = question
         leaves, problems = record.receive_all({name: bench.kinds[name] for name in taken}, records, first)
-        return [(list(leaf.disclosures), *leaf[2:]) for leaf in leaves], problems
+        # The two lines are with who asks, and a content digest has only who signs.
+        return [(leaf.groups, *leaf[3:-1]) for leaf in leaves], problems
     how, plan, kind, id_keys, rows = question
     reader = bench.reader(plan, kind)
     return {"make": reader.make, "sift": reader.sift}[how](id_keys, rows), reader.leftovers()

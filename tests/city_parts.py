@@ -279,7 +279,7 @@ class Town:
             if known.op == "put":
                 (held,) = self.store.leaves(known.number, 1)
                 parsed = record.parse(held.raw)
-                groups, _ = record.reveal(parsed, held.disclosures.values())
+                groups = record.reveal(parsed, held.disclosures.values())
                 body = self.settings.kinds[KIND].join(parsed.open, groups)
                 found[body["stall_code"]] = body
         return found
@@ -298,7 +298,7 @@ class Town:
         for held in self.store.leaves(1, last - 1):
             parsed = record.parse(held.raw)
             if parsed.kind == "reconciliation/1":
-                groups, _ = record.reveal(parsed, held.disclosures.values())
+                groups = record.reveal(parsed, held.disclosures.values())
                 body = self.settings.kinds["reconciliation/1"].join(parsed.open, groups)
                 found.setdefault((body["agreement"], body["night"]), []).append(body)
         return found

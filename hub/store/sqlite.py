@@ -21,7 +21,7 @@ from hub.errors import Fenced, HubError, KeyRefused, Locked, RecordError
 from hub.keys import Vault
 from hub.note import ED25519, PRIVATE, parse_vkey
 from hub.reconcile.worklist import OPEN_STATES, Difference, Event, Point, Ref
-from hub.record import Leaf, Withheld
+from hub.record import Leaf, Withheld, line_of, texts_of
 from hub.store import engine
 from hub.store.base import (
     LISTED,
@@ -53,7 +53,10 @@ _CODES = {"put": 0, "retract": 1}
 
 _Leaves = tuple[list[bytes | None], list[bytes | None]]
 _leaves = msgspec.msgpack.Decoder(_Leaves).decode
-_texts = msgspec.msgpack.Decoder(list[dict[str, str]]).decode
+# Of each leaf the groups that are disclosed and the line of their disclosures; earlier a map.
+_Told = tuple[tuple[str, ...], bytes] | dict[str, str]
+_told = msgspec.msgpack.Decoder(list[_Told]).decode
+_NOTHING: _Told = ((), line_of(()))
 
 schema = Migrations("crossregion-hub")
 
@@ -245,6 +248,10 @@ def _begin(db: Any) -> None:
         raise _busy() from error
 
 
+def _disclosures(told: _Told) -> dict[str, str]:
+    return told if isinstance(told, dict) else dict(zip(told[0], texts_of(told[1]), strict=True))
+
+
 def _known(row: Sequence[Any]) -> Known:
     return Known(row[0], _OPS[row[1]], row[2], row[3])
 
@@ -388,41 +395,41 @@ class SqliteStore:
         for n in range(0, len(leaves), SEGMENT):
             part = leaves[n : n + SEGMENT]
             raws = [None if isinstance(leaf, Withheld) else leaf.raw for leaf in part]
-            texts = [{} if isinstance(leaf, Withheld) else leaf.disclosures for leaf in part]
+            told = [_NOTHING if isinstance(leaf, Withheld) else (leaf.groups, leaf.line) for leaf in part]
             kept = [hash if raw is None else None for raw, hash in zip(raws, hashes[n : n + SEGMENT], strict=True)]
-            rows.append(self._segment(begin + n, raws, kept, texts))
+            rows.append(self._segment(begin + n, raws, kept, told))
         self._write().executemany("INSERT INTO segment VALUES (?, ?, ?, ?)", rows)
         return begin
 
     def _segment(
-        self, first: int, raws: list[bytes | None], hashes: list[bytes | None], texts: list[dict[str, str]]
+        self, first: int, raws: list[bytes | None], hashes: list[bytes | None], told: list[_Told]
     ) -> tuple[int, int, bytes, bytes]:
-        sealed = self._vault.seal(msgspec.msgpack.encode(texts), str(first).encode())
+        sealed = self._vault.seal(msgspec.msgpack.encode(told), str(first).encode())
         return first, len(raws), msgspec.msgpack.encode((raws, hashes)), sealed
 
-    def _segments(self, first: int, count: int) -> Iterator[tuple[int, _Leaves, list[dict[str, str]]]]:
+    def _segments(self, first: int, count: int) -> Iterator[tuple[int, _Leaves, list[_Told]]]:
         rows = self._db().execute(
             "SELECT first, leaves, disclosures FROM segment WHERE first > ? AND first < ? ORDER BY first",
             (first - SEGMENT, first + count),
         )
         for begin, leaves, sealed in rows:
             try:
-                yield begin, _leaves(leaves), _texts(self._vault.open(sealed, str(begin).encode()))
+                yield begin, _leaves(leaves), _told(self._vault.open(sealed, str(begin).encode()))
             except msgspec.DecodeError as error:
                 raise RecordError(
                     f"the leaves from number {begin} on are damaged", where="store", mend="run fsck"
                 ) from error
 
     def leaves(self, first: int, count: int) -> Iterator[Held]:
-        for begin, (raws, hashes), texts in self._segments(first, count):
+        for begin, (raws, hashes), told in self._segments(first, count):
             for n, raw in enumerate(raws, begin):
                 if first <= n < first + count:
-                    yield Held(n, raw, hashes[n - begin], texts[n - begin])
+                    yield Held(n, raw, hashes[n - begin], _disclosures(told[n - begin]))
 
-    def _change(self, number: int, raw: bytes | None, hash: bytes | None, disclosures: Mapping[str, str]) -> None:
-        begin, (raws, hashes), texts = list(self._segments(number, 1))[-1]
-        raws[number - begin], hashes[number - begin], texts[number - begin] = raw, hash, dict(disclosures)
-        row = self._segment(begin, raws, hashes, texts)
+    def _change(self, number: int, raw: bytes | None, hash: bytes | None, disclosed: _Told) -> None:
+        begin, (raws, hashes), told = list(self._segments(number, 1))[-1]
+        raws[number - begin], hashes[number - begin], told[number - begin] = raw, hash, disclosed
+        row = self._segment(begin, raws, hashes, told)
         self._write().execute("INSERT OR REPLACE INTO segment VALUES (?, ?, ?, ?)", row)
 
     def drop_leaves(self, first: int, count: int) -> None:
@@ -430,16 +437,16 @@ class SqliteStore:
         self._write().execute("DELETE FROM segment WHERE first >= ? AND first < ?", (first, first + count))
 
     def fill_leaf(self, number: int, leaf: Leaf, hash: bytes) -> None:
-        self._change(number, leaf.raw, None, leaf.disclosures)
+        self._change(number, leaf.raw, None, (leaf.groups, leaf.line))
 
     def withhold_leaf(self, number: int, hash: bytes) -> None:
-        self._change(number, None, hash, {})
+        self._change(number, None, hash, _NOTHING)
 
     def forget_disclosures(self, number: int, hash: bytes, groups: Iterable[str]) -> None:
         gone = set(groups)
         for held in self.leaves(number, 1):
             kept = {group: text for group, text in held.disclosures.items() if group not in gone}
-            self._change(number, held.raw, held.hash, kept)
+            self._change(number, held.raw, held.hash, (tuple(kept), line_of(kept.values())))
 
     # --- views ---
 

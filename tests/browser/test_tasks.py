@@ -161,7 +161,7 @@ def test_a_difference_is_decided_by_keyboard_alone(demo: Any, visit: Visit) -> N
 def test_a_record_is_found_and_its_evidence_taken_along(demo: Any, visit: Visit) -> None:
     id, known = next(demo.hub.store.walk("330483", "case/1"))
     (held,) = demo.hub.store.leaves(known.number, 1)
-    groups, _ = reveal(parse(held.raw), held.disclosures.values())
+    groups = reveal(parse(held.raw), held.disclosures.values())
     page = visit("/records")
     page.locator("#words").fill(groups["party"]["party_name"])
     page.locator("form.ask button").click()

@@ -10,7 +10,7 @@ from hub.errors import Fenced, HubError
 from hub.merkle import leaf_hash
 from hub.note import parse_vkey
 from hub.reconcile.worklist import Difference, Event, Point, Ref
-from hub.record import Leaf, Withheld
+from hub.record import Leaf, Withheld, line_of
 from hub.store.base import (
     Account,
     Acked,
@@ -32,9 +32,11 @@ VKEY = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
 
 def leaf(n, **more):
     raw = b'{"n":%d}' % n
+    disclosures = more.get("disclosures", {"party": f"secret-{n}"})
     return Leaf(
         raw,
-        more.get("disclosures", {"party": f"secret-{n}"}),
+        tuple(disclosures),
+        line_of(disclosures.values()),
         "330483",
         "case/1",
         f"id{n:020}",
@@ -118,12 +120,12 @@ class StoreContract:
         assert store.size() == 1
 
     def test_withheld_leaves_can_be_filled_and_taken_back(self, store):
-        full, hash = leaf(1), leaf_hash(leaf(1).raw)
+        hash = leaf_hash(leaf(1).raw)
         with store.transaction():
             number = store.append_leaves([Withheld(hash)], [hash])
         assert next(store.leaves(number, 1)) == (number, None, hash, {})
         with store.transaction():
-            store.fill_leaf(number, full._replace(disclosures={"party": "a", "facts": "b"}), hash)
+            store.fill_leaf(number, leaf(1, disclosures={"party": "a", "facts": "b"}), hash)
         assert next(store.leaves(number, 1)).disclosures == {"party": "a", "facts": "b"}
         with store.transaction():
             store.forget_disclosures(number, hash, ["party"])

@@ -2,9 +2,10 @@
 
 import stat
 
+import msgspec
 import pytest
 import sqlite_utils.utils
-from store_contract import StoreContract
+from store_contract import StoreContract, leaf
 
 from hub.errors import HubError, KeyRefused
 from hub.keys import Vault
@@ -28,6 +29,19 @@ class TestSqliteStore(StoreContract):
             store._db().execute("UPDATE attachment SET sha256 = '11'")
         with pytest.raises(KeyRefused):
             store.attachment("330483", "case/1", "a", "11")
+
+    def test_disclosures_kept_as_maps_by_an_earlier_store_are_read_on(self, store):
+        texts = [{"party": "a", "facts": "b"}, {}]
+        sealed = Vault(KEY).seal(msgspec.msgpack.encode(texts), b"1")
+        row = (1, 2, msgspec.msgpack.encode(([b"{1}", None], [None, b"h" * 32])), sealed)
+        with store.transaction():
+            store._db().execute("INSERT INTO segment VALUES (?, ?, ?, ?)", row)
+            assert store.append_leaves([leaf(3)], [b"h" * 32]) == 3
+        kept = [(held.raw, held.hash, held.disclosures) for held in store.leaves(1, 3)]
+        assert kept == [(b"{1}", None, texts[0]), (None, b"h" * 32, {}), (leaf(3).raw, None, leaf(3).disclosures)]
+        with store.transaction():
+            store.forget_disclosures(1, b"h" * 32, ["party"])
+        assert [held.disclosures for held in store.leaves(1, 2)] == [{"facts": "b"}, {}]
 
     def test_acknowledged_data_is_synced_and_the_journal_fits_the_version(self, store):
         assert store._db().execute("PRAGMA synchronous").fetchone()[0] == 2

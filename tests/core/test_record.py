@@ -3,12 +3,14 @@
 import base64
 import hashlib
 import json
+from datetime import date
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adapters.sample import generator
 from hub import record
 from hub.errors import HubError, KindError, RecordError
 from hub.kinds import load_kinds
@@ -32,9 +34,17 @@ def sealed(body=BODY, kind=KIND, rev=1):
     return record.seal(kind, record.plain(KEY, kind, body), origin="hub", id=id, rev=rev, at=AT, salt=salts())
 
 
+def of_a_person():
+    random, where = generator.seeded("masks"), generator.place("330483")
+    person = next(p for p in generator.parties(random, where, 200) if p["party_type"] == generator.PERSON)
+    return generator.case(random, where, person, 1, date(2026, 11, 1), True)
+
+
 def receive(leaf, kind=KIND, complete=True, **changed):
-    leaf = leaf._replace(**changed)
-    return record.receive({kind.name: kind}, leaf.raw, list(leaf.disclosures.values()), complete=complete, digest_key=KEY)
+    leaf = leaf._replace(raw=changed.pop("raw", leaf.raw))
+    line = record.line_of(changed.pop("disclosures", leaf.disclosures).values())
+    assert not changed
+    return record.receive({kind.name: kind}, leaf.raw, line, complete=complete, digest_key=KEY)
 
 
 def test_what_is_sealed_is_received():
@@ -102,7 +112,7 @@ def test_no_changed_byte_of_a_record_or_disclosure_is_taken_for_the_same(at, byt
         assert found.raw != leaf.raw
     else:
         with pytest.raises(HubError):
-            record.receive(KINDS, leaf.raw, [target.decode("latin-1")], complete=True)
+            record.receive(KINDS, leaf.raw, b'["%b"]' % bytes(target), complete=True)
 
 
 def test_every_group_is_owed_by_a_pusher_and_not_by_a_hub():
@@ -118,7 +128,36 @@ def test_a_disclosure_belongs_to_its_record_once():
     (text,) = leaf.disclosures.values()
     for texts in ([text, text], [*other.disclosures.values()], [text + "="], [text[:-1]], ["é"]):
         with pytest.raises(RecordError):
-            record.receive(KINDS, leaf.raw, texts, complete=True)
+            record.receive(KINDS, leaf.raw, record.line_of(texts), complete=True)
+
+
+def test_disclosures_may_be_listed_with_blanks():
+    leaf = sealed(of_a_person(), CASE)
+    texts = list(leaf.disclosures.values())
+    assert len(texts) > 1 and json.loads(leaf.line) == texts
+    for line in (json.dumps(texts).encode(), json.dumps(texts, indent=1).replace("\n", "").encode()):
+        found = record.receive({CASE.name: CASE}, leaf.raw, line, complete=True)
+        assert found == leaf._replace(line=line, digest=None) and found.disclosures == leaf.disclosures
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda line: b"", lambda line: b"[", lambda line: b'["]', lambda line: b"{}", lambda line: b"[1]",
+        lambda line: b"[null]", lambda line: b"[" * 100_000, lambda line: line[1:], lambda line: line[:-1],
+        lambda line: b"{" + line[1:], lambda line: line[:-1] + b"}", lambda line: b"[[" + line[2:],
+        lambda line: line[:-2] + b"]]", lambda line: line + b"]", lambda line: line + b",",
+        lambda line: line[:-1] + b',""]', lambda line: line[:-1] + b',"\xe9"]', lambda line: line[:-1] + b",1]",
+        lambda line: line.replace(b'["', b'["\\u0041', 1), lambda line: line.replace(b'"', b"'"),
+        lambda line: line.replace(b'["', b'["\\"', 1), lambda line: b'["' + line + b'"]', lambda line: line + line,
+    ],
+)  # fmt: skip
+def test_what_is_no_list_of_its_disclosures_is_refused(spoil):
+    leaf = sealed()
+    for complete in (True, False):
+        with pytest.raises(RecordError) as caught:
+            record.receive(KINDS, leaf.raw, spoil(leaf.line), complete=complete)
+        assert caught.value.where
 
 
 def spellings(raw):
@@ -176,18 +215,10 @@ def test_a_retraction_shows_nothing_but_its_reason():
 
 
 def test_a_mask_that_is_not_its_fields_is_refused():
-    from datetime import date
-
-    from adapters.sample import generator
-
-    random = generator.seeded("masks")
-    where = generator.place("330483")
-    person = next(p for p in generator.parties(random, where, 200) if p["party_type"] == generator.PERSON)
-    body = generator.case(random, where, person, 1, date(2026, 11, 1), True)
-    leaf = sealed(body, CASE)
+    leaf = sealed(of_a_person(), CASE)
     assert receive(leaf, CASE) == leaf
     parsed = record.parse(leaf.raw)
-    fields, _ = record.reveal(parsed, leaf.disclosures.values())
+    fields = record.reveal(parsed, leaf.disclosures.values())
     assert fields["party"]["party_name"] != fields["party_masked"]["party_name"]
     lying = record.b64url(record.encode(("A" * 22, "party_masked", fields["party"]))).decode()
     digests = parsed.sealed | {"party_masked": record.b64url(hashlib.sha256(lying.encode()).digest()).decode()}

@@ -287,6 +287,6 @@ def older_framework(made):
     texts = {}
     for id, _ in store.walk("hub", kind.name):
         (held,) = store.leaves(store.revisions("hub", kind.name, id)[0], 1)
-        groups, _ = record.reveal(record.parse(held.raw), held.disclosures.values())
+        groups = record.reveal(record.parse(held.raw), held.disclosures.values())
         texts[record.parse(held.raw).open["agreement"]] = groups["terms"]["text"].encode()
     return from_texts(texts)

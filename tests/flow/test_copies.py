@@ -6,7 +6,7 @@ import pytest
 from framework_edits import BARE, CASES, ERASE, holds
 from hub_parts import KINDS, bodies, rig
 
-from hub import audit
+from hub import audit, record
 from hub.copies import copies
 from hub.errors import Tampered
 from hub.store import engine
@@ -232,7 +232,7 @@ def test_what_is_held_for_no_reason_is_listed_and_given_back(made):
     (held,) = made.nodes[A].own_store.leaves(full.first, 1)
     entry = batch_of(node, A, 0)
     with node.copy_store.transaction():
-        node.copy_store.fill_leaf(entry.first, node._receive(held.raw, held.disclosures.values()), b"")
+        node.copy_store.fill_leaf(entry.first, node._receive(held.raw, record.line_of(held.disclosures.values())), b"")
     (found,) = node.beyond()
     assert (found["origin"], found["kind"], found["records"]) == (A, "case/1", 1)
     assert {"identity", "party"} <= set(found["groups"]) and "facts" not in found["groups"]

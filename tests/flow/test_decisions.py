@@ -48,7 +48,7 @@ def decisions(town):
         for held in town.store.leaves(entry.first, entry.count) if entry.first else ():
             parsed = record.parse(held.raw)
             if parsed.kind == "decision/1":
-                groups, _ = record.reveal(parsed, held.disclosures.values())
+                groups = record.reveal(parsed, held.disclosures.values())
                 found.append(town.settings.kinds["decision/1"].join(parsed.open, groups))
     return found
 

@@ -36,7 +36,7 @@ def whole_text(store: SqliteStore):
     for held in store.leaves(1, 10_000):
         out.append((held.raw or b"").decode())
         if held.raw:
-            out += [str(fields) for fields in record.reveal(record.parse(held.raw), held.disclosures.values())[0].values()]
+            out += [str(fields) for fields in record.reveal(record.parse(held.raw), held.disclosures.values()).values()]
     out += [each.row.decode() + each.reason for each in store.quarantine()]
     return "\n".join(out)
 

@@ -139,18 +139,19 @@ def resealed(leaf, **disclosures):
     parsed = json.loads(leaf.raw)
     for group, text in disclosures.items():
         parsed["sealed"][group] = b64url(sha256(text.encode()).digest()).decode()
-    return leaf._replace(raw=encode(parsed), disclosures=leaf.disclosures | disclosures)
+    return told(leaf._replace(raw=encode(parsed)), leaf.disclosures | disclosures)
+
+
+def told(leaf, disclosures):
+    """The same leaf with other disclosures."""
+    return leaf._replace(groups=tuple(disclosures), line=record.line_of(disclosures.values()))
 
 
 BAD = {
-    "a group is not disclosed": lambda leaf: leaf._replace(
-        disclosures={k: v for k, v in leaf.disclosures.items() if k != "identity"}
-    ),
-    "a disclosure of nothing": lambda leaf: leaf._replace(
-        disclosures=leaf.disclosures | {"x": leaf.disclosures["facts"]}
-    ),
-    "another disclosure than sealed": lambda leaf: leaf._replace(
-        disclosures=leaf.disclosures | {"party": tampered(leaf.disclosures["party"], party_name="别人")}
+    "a group is not disclosed": lambda leaf: told(leaf, {k: v for k, v in leaf.disclosures.items() if k != "identity"}),
+    "a disclosure of nothing": lambda leaf: told(leaf, leaf.disclosures | {"x": leaf.disclosures["facts"]}),
+    "another disclosure than sealed": lambda leaf: told(
+        leaf, leaf.disclosures | {"party": tampered(leaf.disclosures["party"], party_name="别人")}
     ),
     "a mask that is not its field's": lambda leaf: resealed(
         leaf, party_masked=tampered(leaf.disclosures["party_masked"], party_name="别*")

@@ -36,7 +36,7 @@ def tombstones(town):
         for held in town.store.leaves(entry.first, entry.count) if entry.first else ():
             parsed = record.parse(held.raw) if held.raw else None
             if parsed and parsed.kind == erasure.KIND:
-                fields, _ = record.reveal(parsed, held.disclosures.values())
+                fields = record.reveal(parsed, held.disclosures.values())
                 found.append(parsed.open | fields["officers"] | {"rev": parsed.rev})
     return found
 

@@ -76,7 +76,7 @@ class SmallHub:
                 if known.op == "put":
                     (held,) = self.store.leaves(known.number, 1)
                     parsed = record.parse(held.raw or b"")
-                    fields, _ = record.reveal(parsed, held.disclosures.values())
+                    fields = record.reveal(parsed, held.disclosures.values())
                     found.append((parsed.origin, id, self.kind.join(parsed.open, fields)))
         return found
 
