@@ -517,10 +517,10 @@ class _Caller:
         try:
             self._authority = authority(base_url)
         except ValueError as error:
-            raise ConfigError([f"base_url: {error}"]) from None
+            raise ConfigError([f"the address given: {error}"]) from None
         self._base = f"{urlsplit(base_url).scheme}://{self._authority}"
         if self._base.startswith("http:") and not clear and not _is_loopback(urlsplit(base_url).hostname or ""):
-            raise ConfigError(["base_url: http:// is for loopback only; write https://"])
+            raise ConfigError(["the address given: http:// is for loopback only; write https://"])
         if ca_file is not None and not Path(ca_file).is_file():
             raise ConfigError(["ca_file: no such file; give the PEM of the authority behind the hub's certificate"])
         self._timeout, self._max = timeout, max_bytes

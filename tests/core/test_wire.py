@@ -520,13 +520,15 @@ def test_a_vkey_of_another_algorithm_is_no_http_key() -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "more"),
+    ("url", "more", "words"),
     [
-        ("http://hub.example", {}),
-        ("https://hub.example/x", {}),
-        ("https://hub.example", {"ca_file": "/nowhere.pem"}),
+        ("http://hub.example", {}, "the address given: http:// is for loopback only"),
+        ("https://hub.example/x", {}, "the address given: not a base URL such as https://"),
+        ("https://name:word@hub.example", {}, "the address given: the host and port"),
+        ("nothing", {}, "the address given: not a base URL such as https://"),
+        ("https://hub.example", {"ca_file": "/nowhere.pem"}, "ca_file: no such file"),
     ],
 )
-def test_a_client_is_not_made_of_settings_that_cannot_be_safe(url: str, more: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError):
+def test_a_client_is_not_made_of_settings_that_cannot_be_safe(url: str, more: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
         wire.Client(url, wire.HttpKey.signing("330483", CITY), str(HUB.vkey), **more)
