@@ -100,6 +100,8 @@ def make(extra: str) -> None:
         before = ["", "", ""]
         need_venv()
         say("first start: making .venv and installing into it, up to a minute or two")
+        if os.path.islink(VENV):
+            os.remove(VENV)  # --clear would empty what the link leads to: somebody else's environment.
         # -I: neither PYTHONPATH nor a user's own packages may leak in. --clear: what an interrupted start left is void.
         if subprocess.call([sys.executable, "-I", "-m", "venv", "--clear", VENV], stdout=sys.stderr):
             give_up(f".venv could not be made in {ROOT}: see the lines above", 1)

@@ -200,6 +200,16 @@ def test_a_moved_checkout_makes_its_environment_anew(checkout: Checkout) -> None
         checkout.folder = old
 
 
+def test_an_environment_that_is_only_linked_to_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "kept").write_text("somebody else's")
+    checkout = Checkout(tmp_path / "checkout")
+    (checkout.folder / ".venv").symlink_to(tmp_path / "other", target_is_directory=True)
+    assert json.loads(checkout.run().stdout)["prefix"] == str(checkout.folder / ".venv")
+    assert [each.name for each in (tmp_path / "other").iterdir()] == ["kept"]
+    assert not (checkout.folder / ".venv").is_symlink()
+
+
 def test_without_venv_one_line_names_the_package(tmp_path: Path) -> None:
     done = Checkout(tmp_path).run(before="sys.modules['ensurepip'] = None")
     assert done.returncode == 2
