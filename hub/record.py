@@ -375,9 +375,10 @@ def _receive(
     digest_key: bytes | None = None,
 ) -> list[Leaf]:
     records = parse_all([raw for raw, _ in pushed])
-    revealed = reveal_all(records, [_split(line) for _, line in pushed])
+    lines = [_spelt(line) for _, line in pushed]
+    revealed = reveal_all(records, [texts for _, texts in lines])
     leaves = []
-    for (raw, line), record, fields in zip(pushed, records, revealed, strict=True):
+    for (raw, _), (line, _), record, fields in zip(pushed, lines, records, revealed, strict=True):
         kind = kinds.get(record.kind)
         if kind is None and complete:
             raise RecordError("a kind that is not taken here", where="kind", mend=f"known: {', '.join(sorted(kinds))}")
@@ -386,13 +387,14 @@ def _receive(
     return leaves
 
 
-def _split(line: bytes) -> list[bytes]:
-    """The disclosures of a line, of which not even the alphabet is sure yet."""
+def _spelt(line: bytes) -> tuple[bytes, list[bytes]]:
+    """A line in its one spelling, and its disclosures, of which not even the alphabet is sure yet."""
     found = line[2:-2].split(b'","')
-    # Spelt without blanks the list needs no parser: two quotes each, and what else is in them is no base64url.
-    if line[:2] == b'["' and line[-2:] == b'"]' and line.count(b'"') == 2 * len(found):
-        return found
-    return [text.encode() for text in texts_of(line)]
+    # A list without blanks and escapes needs no parser: two quotes each, and what else is in them is no base64url.
+    if line[:2] == b'["' and line[-2:] == b'"]' and line.count(b'"') == 2 * len(found) and b"\\" not in line:
+        return line, found
+    texts = texts_of(line)
+    return line_of(texts), [text.encode() for text in texts]
 
 
 def _checked(

@@ -251,8 +251,8 @@ class Workshop:
         if problems:
             return [], [Problem(*each) for each in problems]
         return [
-            Leaf(raw, tuple(groups), line, origin, kind, id, rev, op, None)
-            for (raw, line), (groups, origin, kind, id, rev, op) in zip(records, rows, strict=True)
+            Leaf(raw, tuple(groups), spelt or line, origin, kind, id, rev, op, None)
+            for (raw, line), (groups, spelt, origin, kind, id, rev, op) in zip(records, rows, strict=True)
         ], []
 
     def make(self, plan: bytes, kind: str, id_keys: Mapping[str, bytes], rows: Rows) -> "Future[Seen[Made]]":
@@ -317,8 +317,11 @@ def _answer(bench: _Bench, question: Any) -> Any:
     if question[0] == "receive":
         _, taken, first, records = question
         leaves, problems = record.receive_all({name: bench.kinds[name] for name in taken}, records, first)
-        # The two lines are with who asks, and a content digest has only who signs.
-        return [(leaf.groups, *leaf[3:-1]) for leaf in leaves], problems
+        # The two lines are with who asks, unless one was spelt otherwise; a content digest has only who signs.
+        return [
+            (leaf.groups, None if leaf.line == line else leaf.line, *leaf[3:-1])
+            for leaf, (_, line) in zip(leaves, records, strict=bool(leaves))
+        ], problems
     how, plan, kind, id_keys, rows = question
     reader = bench.reader(plan, kind)
     return {"make": reader.make, "sift": reader.sift}[how](id_keys, rows), reader.leftovers()

@@ -154,6 +154,20 @@ def test_who_was_not_announced_takes_nothing_over(made):
         made.hub.hand_over(READER, made.made[READER]["batch_key"])
 
 
+def test_who_takes_over_says_so_in_the_entry_that_does(made):
+    handed(made)
+    chain, signer = made.hub.ledger.chain(C), made.rings[C].signer("batch", C)
+    following = made.rings[C].signer("batch", C, "next").vkey
+    for custody, status in ((None, 403), ("self", 201)):
+        raw = batch.next_key(made.nodes[C].hub, chain, [signer], [following], "2026-11-22T17:00:00+08:00", custody=custody)
+        answer = made.push(C, batch.pack(raw, []))
+        if status == 403:
+            assert isinstance(answer, KeyRefused) and "signs for itself" in str(answer)
+            assert made.hub.ledger.chain(C) == chain
+        else:
+            assert answer[0] == status and made.hub.ledger.chain(C).custody == "self"
+
+
 def test_custody_is_never_taken_back(made):
     given = handed(made)
     made.nodes[C].pull()

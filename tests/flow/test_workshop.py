@@ -145,6 +145,13 @@ def test_together_records_are_judged_as_each_alone(edits):
     assert sorted({int(each.where.split(".")[1]) for each in problems}) == wrong
 
 
+def test_a_line_spelt_otherwise_comes_back_in_its_one_spelling(workshop):
+    records = pushed(FEW)
+    records[3] = (records[3][0], records[3][1].replace(b",", b" , "))
+    leaves, problems = workshop.receive(records, TAKEN)
+    assert problems == [] and [leaf.line for leaf in leaves] == [line.replace(b" , ", b",") for _, line in records]
+
+
 def test_kinds_not_taken_are_refused_by_a_worker_too(workshop):
     _, problems = workshop.receive(pushed(FEW), ["case/1"])
     assert problems and all(each.where.endswith(".kind") for each in problems[:-1])
