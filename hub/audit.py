@@ -88,7 +88,7 @@ def _derive(ledger: Ledger, kinds: Mapping[str, Kind], digest_key: bytes) -> Rep
     for entry in entries(ledger):
         leaves = None
         if entry.first is not None:
-            key = digest_key if ledger.signs(ledger.chain(entry.origin)) else None
+            key = ledger.key_for(entry.origin, digest_key)
             leaves = [stored(held, kinds, key) for held in ledger.store.leaves(entry.first, entry.count)]
         try:
             step = ledger.check(Submission(entry.note, leaves))

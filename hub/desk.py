@@ -14,7 +14,7 @@ import msgspec
 
 from hub import batch, merkle, note, record
 from hub.audit import BUNDLE
-from hub.batch import Batch, KeyEntry
+from hub.batch import Batch
 from hub.canonical import b64
 from hub.errors import KeyRefused, NotFound, Problem, RecordError
 from hub.evidence import MOST_FILE, Attachment, File, attachments, told_apart
@@ -68,7 +68,7 @@ class Desk:
         pin = self.ledger.trust(owner)
         if pin is None or pin.custody != "self":
             raise KeyRefused(f"{owner} is in the hub's custody", mend="declare `custody: self` in framework.yaml first")
-        if isinstance(entry, KeyEntry) and entry.custody != "self":
+        if isinstance(entry, batch.KeyEntry) and entry.custody != "self":
             raise KeyRefused("a city that pushes its keys signs for itself", mend="write `custody self` into the key/v1")
         # Before any record is looked at: only what truly continues this origin's chain is worth the work.
         self.ledger.chain(owner).follow(entry, parsed, pin=pin.first_key)

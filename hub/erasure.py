@@ -73,7 +73,7 @@ def strip(
                 store.forget_disclosures(held.number, merkle.leaf_hash(held.raw), groups)
                 cut.add(held.number)
         if cut:
-            key = digest_key if ledger.signs(ledger.chain(entry.origin)) else None
+            key = ledger.key_for(entry.origin, digest_key)
             # What was not touched stands as it is: only a leaf that is told here is looked at.
             after: list[Leaf | Withheld] = [
                 audit.stored(held, kinds, key) if held.number in cut else Withheld(b"")

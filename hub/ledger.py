@@ -193,6 +193,10 @@ class Ledger:
             self._forget_digests()
             return head
 
+    def key_for(self, origin: str, digest_key: bytes) -> bytes | None:
+        """The key where this origin's records have content digests here, None where they are signed elsewhere."""
+        return digest_key if self.signs(self.chain(origin)) else None
+
     def _forget_digests(self) -> None:
         """Once: a store made when each record had a content digest loses those of what is signed elsewhere."""
         if not self.store.get(DIGESTS):

@@ -128,7 +128,7 @@ class Leaf(NamedTuple):
     @property
     def disclosures(self) -> dict[str, str]:
         """The disclosures by group."""
-        return dict(zip(self.groups, texts_of(self.line), strict=True))
+        return by_group(self.groups, self.line)
 
 
 class Withheld(NamedTuple):
@@ -172,6 +172,11 @@ def texts_of(line: bytes) -> list[str]:
     if not "".join(found).isascii():
         raise RecordError("not base64url", where="disclosures")
     return found
+
+
+def by_group(groups: Iterable[str], line: bytes) -> dict[str, str]:
+    """The disclosures of a line, whose groups are told beside it, by group."""
+    return dict(zip(groups, texts_of(line), strict=True))
 
 
 def record_id(id_key: bytes, kind: str, source_key: str) -> str:
@@ -382,7 +387,7 @@ def _receive(
         kind = kinds.get(record.kind)
         if kind is None and complete:
             raise RecordError("a kind that is not taken here", where="kind", mend=f"known: {', '.join(sorted(kinds))}")
-        digest = None if kind is None else _checked(kind, record, fields, complete, digest_key)
+        digest = None if kind is None else _checked(kind, record, fields, complete=complete, digest_key=digest_key)
         leaves.append(Leaf(raw, tuple(fields), line, record.origin, record.kind, record.id, record.rev, record.op, digest))
     return leaves
 
@@ -398,7 +403,7 @@ def _spelt(line: bytes) -> tuple[bytes, list[bytes]]:
 
 
 def _checked(
-    kind: KindLike, record: Record, fields: dict[str, dict[str, Any]], complete: bool, digest_key: bytes | None
+    kind: KindLike, record: Record, fields: dict[str, dict[str, Any]], *, complete: bool, digest_key: bytes | None
 ) -> bytes | None:
     """The content digest of a received record, None without a key and where not all of it is at hand."""
     if tuple(record.sealed) != kind.groups:

@@ -317,11 +317,13 @@ def _answer(bench: _Bench, question: Any) -> Any:
     if question[0] == "receive":
         _, taken, first, records = question
         leaves, problems = record.receive_all({name: bench.kinds[name] for name in taken}, records, first)
+        if problems:
+            return [], problems
         # The two lines are with who asks, unless one was spelt otherwise; a content digest has only who signs.
         return [
             (leaf.groups, None if leaf.line == line else leaf.line, *leaf[3:-1])
-            for leaf, (_, line) in zip(leaves, records, strict=bool(leaves))
-        ], problems
+            for leaf, (_, line) in zip(leaves, records, strict=True)
+        ], []
     how, plan, kind, id_keys, rows = question
     reader = bench.reader(plan, kind)
     return {"make": reader.make, "sift": reader.sift}[how](id_keys, rows), reader.leftovers()

@@ -207,7 +207,7 @@ class Shape:
             for group in kind.groups
             if (inside := tuple(name for name, field in fields.items() if field.group == group))
         )
-        self._masked = frozenset(kind.masks)
+        self._masked = kind.masks.keys()
         self.masks = tuple((group, mask.within(present)) for group, mask in kind.masks.items())
         # How many fields of one home follow each other: a body joined of its homes, each field in its own, has these lengths.
         self._runs = [(home, sum(1 for _ in run)) for home, run in groupby(field.group for field in fields.values())]
@@ -280,24 +280,16 @@ def _gather(fields: Mapping[str, Field]) -> Callable[[Body], str]:
     words = _words(fields)
     pick: Callable[[Body], tuple[str, ...]] = itemgetter(*words) if len(words) > 1 else _single(words)
     texts = tuple(name for name, field in fields.items() if field.type == "texts")
-    lists, whole = [], []
-    for name, field in fields.items():
-        if field.type == "list" and (inner := _words(field.of)):
-            # Codes and days among them are plain anyway.
-            if all(TYPES[each.type].base == "text" for each in field.of.values()):
-                whole.append(name)
-            else:
-                lists.append((name, inner))
-    if not texts and not lists and not whole:
+    lists = tuple(
+        (name, inner) for name, field in fields.items() if field.type == "list" and (inner := _words(field.of))
+    )
+    if not texts and not lists:
         return lambda body: " ".join(pick(body))
 
     def gather(body: Body) -> str:
         found = list(pick(body))
         for name in texts:
             found += body[name]
-        for name in whole:
-            for item in body[name]:
-                found += item.values()
         for name, inner in lists:
             found += [item[word] for item in body[name] for word in inner if word in item]
         return " ".join(found)

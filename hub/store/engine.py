@@ -5,10 +5,14 @@ from 3.51.3 on and a rollback journal (TRUNCATE) before that. Two copies of SQLi
 other's locks: every connection of the hub comes from here, and the copy is the one sqlite-utils has chosen.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from sqlite_utils import utils
+
+from hub.errors import HubError
 
 WAL_SOUND = (3, 51, 3)
 OLDEST = (3, 35, 0)
@@ -25,6 +29,17 @@ def version() -> tuple[int, ...]:
 def journal_mode() -> str:
     """WAL where it is sound, a rollback journal otherwise."""
     return "WAL" if version() >= WAL_SOUND else "TRUNCATE"
+
+
+@contextmanager
+def opening(path: Path, what: str, mend: str) -> Iterator[None]:
+    """While a file is opened, or made: its folder and it are its owner's alone; HubError in these words where it is damaged."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        raise HubError(what, where=str(path), mend=mend) from error
+    path.chmod(0o600)
 
 
 def connect(path: Path, page: int) -> Any:

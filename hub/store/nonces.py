@@ -8,7 +8,6 @@ what was signed before may have been spent, and is refused.
 import threading
 from pathlib import Path
 
-from hub.errors import HubError
 from hub.store import engine
 
 
@@ -17,9 +16,9 @@ class NonceFile:
 
     def __init__(self, path: Path, each: int, since: int = 0) -> None:
         """`since` is the Unix second from which on a file that is not there yet knows what was spent."""
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._each, self._lock = each, threading.Lock()
-        try:
+        what = "cannot be opened: damaged, or no file of spent nonces"
+        with engine.opening(path, what, "move it aside: a new one is made, and requests signed before that are refused"):
             self._db = engine.connect(path, page=4096)
             with self._lock, self._db:
                 self._db.execute("BEGIN IMMEDIATE")
@@ -30,13 +29,6 @@ class NonceFile:
                     " PRIMARY KEY(keyid, nonce)) WITHOUT ROWID"
                 )
                 self._db.execute("CREATE INDEX IF NOT EXISTS nonce_until ON nonce(until)")
-        except engine.sqlite3.DatabaseError as error:
-            raise HubError(
-                "cannot be opened: damaged, or no file of spent nonces",
-                where=str(path),
-                mend="move it aside: a new one is made, and requests signed before that are refused",
-            ) from error
-        path.chmod(0o600)
         self.since = int(self._db.execute("SELECT since FROM known").fetchone()[0])
 
     def take(self, keyid: str, nonce: str, until: int, now: int) -> bool:

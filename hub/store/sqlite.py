@@ -21,7 +21,7 @@ from hub.errors import Fenced, HubError, KeyRefused, Locked, RecordError
 from hub.keys import Vault
 from hub.note import ED25519, PRIVATE, parse_vkey
 from hub.reconcile.worklist import OPEN_STATES, Difference, Event, Point, Ref
-from hub.record import Leaf, Withheld, line_of, texts_of
+from hub.record import Leaf, Withheld, by_group, line_of
 from hub.store import engine
 from hub.store.base import (
     LISTED,
@@ -249,7 +249,7 @@ def _begin(db: Any) -> None:
 
 
 def _disclosures(told: _Told) -> dict[str, str]:
-    return told if isinstance(told, dict) else dict(zip(told[0], texts_of(told[1]), strict=True))
+    return told if isinstance(told, dict) else by_group(*told)
 
 
 def _known(row: Sequence[Any]) -> Known:
@@ -262,21 +262,14 @@ class SqliteStore:
     def __init__(self, path: Path, vault: Vault) -> None:
         if engine.version() < engine.OLDEST:
             raise HubError("this SQLite is too old", where="store", mend="pip install pysqlite3")
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._path, self._vault = path, vault
         self._local = threading.local()
         self._connections: list[Any] = []
         self._guard = threading.Lock()
         self._turn = threading.RLock()
-        try:
+        what = "cannot be opened as a store: damaged, or no database"
+        with engine.opening(path, what, "restore the newest backup; the head file tells how far it must reach"):
             schema.apply(Database(self._db()))
-        except engine.sqlite3.DatabaseError as error:
-            raise HubError(
-                "cannot be opened as a store: damaged, or no database",
-                where=str(path),
-                mend="restore the newest backup; the head file tells how far it must reach",
-            ) from error
-        path.chmod(0o600)
 
     # --- connections and transactions ---
 
